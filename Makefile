@@ -1,0 +1,54 @@
+# make demo [DATA=physionet|FOLDER|ARCHIVE] [EXIT=1]   the whole job, then serve until Ctrl-C
+# make test                                            the tests
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check format clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# All state inside the checkout, nothing reports home: also for what `make` starts by itself.
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_HOME := $(CURDIR)/.state/prefect
+export MPLCONFIGDIR := $(CURDIR)/.state/matplotlib
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+setup: $(INSTALLED) ## make .venv and install the pinned versions
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "vizecg needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.11" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): about 0.7 GB to download, some minutes the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,serve,dev]'
+	@touch $@
+
+demo: setup ## run the whole job and serve; DATA=physionet, a folder or an archive for real records; EXIT=1 to stop after the answer
+	@$(BIN)/vizecg demo $(if $(DATA),--data "$(DATA)") $(if $(EXIT),--exit)
+
+test: setup ## the tests, at most 10 minutes on 2 cores
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+test-slow: setup ## the tests that take longer
+	@$(BIN)/python -m pytest -m slow
+
+check: setup ## what CI runs before the tests: ruff, mypy, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## put the code in shape
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## remove all state and everything made; the environment stays
+	@rm -rf .state .dvc/cache .dvc/tmp data/records data/pages models reports \
+	  dvc_plots data/.*.lock data/.*.part data/.*.old models/.*.lock .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@echo "Removed .state, data, models, reports and caches. The environment stays in $(VENV)."

@@ -1,0 +1,106 @@
+"""Promote: register the bundle again if MLflow lacks it, hold it against the champion, move the alias."""
+
+import io
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from rich.console import Console
+
+from flows.outcomes import failed, failed_like, payload
+from vizecg import promotion, steps
+from vizecg.config import PARAMS_FILE, read_params
+from vizecg.errors import VizecgError
+from vizecg.gates import Params
+from vizecg.promoting import actor
+from vizecg.promotion import tables
+from vizecg.promotion.moves import Outcome
+from vizecg.publish import sha256_of
+from vizecg.settings import Settings
+from vizecg.tracking import RegisteredVersion, attach, ensure_registered
+from vizecg.workspace import LOCK_FILE, head_commit
+
+_WIDTH = 100
+
+
+@flow(name="promote", retries=0, validate_parameters=False)
+def promote(workspace: Path) -> State[Any]:
+    """Make this workspace's bundle the champion if every gate agrees."""
+    registered: State[Any] = register_again(workspace, return_state=True)
+    if not registered.is_completed():
+        return failed_like(registered)
+    decided: State[Any] = decide(workspace, registered=payload(registered), return_state=True)
+    return decided if decided.is_completed() else failed_like(decided)
+
+
+@task(name="ensure registered", task_run_name="registry", persist_result=False)
+def register_again(workspace: Path) -> State[Any]:
+    """A stage restored from DVC's cache has run nothing, so MLflow may be empty; nothing happens when it is not."""
+    try:
+        registered = ensure_registered(
+            workspace / "models" / "bundle",
+            settings=Settings(),
+            model_run=workspace / "models" / "run",
+            evaluation=workspace / "reports" / "evaluation",
+            tags=_origin(workspace),
+        )
+        # With these two, and DVC's cache, anybody restores the very data of a version.
+        files = [workspace / PARAMS_FILE, workspace / LOCK_FILE]
+        attach(Settings(), run_id=registered.run_id, files=files, place="pipeline")
+    except VizecgError as error:
+        return failed(error)
+    get_run_logger().info("%s version %s is registered", registered.name, registered.version)
+    return Completed(data=registered)
+
+
+def _origin(workspace: Path) -> dict[str, str]:
+    """Which code and which pipeline state made the bundle: tags of the version, no content of the bundle."""
+    tags = {}
+    if (lock := workspace / LOCK_FILE).is_file():
+        tags["dvc_lock"] = sha256_of(lock)
+    if commit := head_commit(workspace):
+        tags["git_sha"] = commit
+    return tags
+
+
+@task(name="gates", task_run_name="gates", persist_result=False)
+def decide(workspace: Path, *, registered: RegisteredVersion) -> State[Any]:
+    """Judge, and move the alias if allowed. Refused is a failed state: nobody should overlook it."""
+    params = read_params(workspace / PARAMS_FILE, models=steps.params_models())["promote"]
+    assert isinstance(params, Params)  # noqa: S101 (params_models says so)
+    gather = partial(
+        promotion.gather_evidence, records=workspace / "data" / "records", pages=workspace / "data" / "pages"
+    )
+    try:
+        outcome = promotion.promote(
+            Settings(),
+            version=registered.version,
+            gather=gather,
+            params=params,
+            actor=actor(),
+            reason="retrain",
+            automatic=True,
+        )
+    except VizecgError as error:
+        return failed(error)
+    _show(outcome)
+    if outcome.exit_code:
+        return Failed(message=outcome.sentence, data=outcome.exit_code)
+    return Completed(message=outcome.sentence)
+
+
+def _show(outcome: Outcome) -> None:
+    logger = get_run_logger()
+    if outcome.verdict is not None and outcome.verdict.rows:
+        text = io.StringIO()
+        Console(file=text, width=_WIDTH, highlight=False).print(tables.verdict_table(outcome.verdict))
+        logger.info("the gates:\n%s", text.getvalue().rstrip())
+        heading = f"Version {outcome.version}: {outcome.state}"
+        create_markdown_artifact(tables.verdict_markdown(outcome.verdict, heading=heading), key="gates")
+    for note in outcome.notes:
+        logger.info("note: %s", note)
+    logger.info(outcome.sentence)

@@ -1,0 +1,86 @@
+"""Counters of one service, for Prometheus: base units, never an id as a label."""
+
+import time
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vizecg.answer import Answer, ModelIdentity
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    """Every metric, in a registry of its own: two apps in one process do not share counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "vizecg_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "vizecg_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=self.registry
+        )
+        self.predictions = Counter("vizecg_predictions", "Pictures answered", ["decision"], registry=self.registry)
+        self.positives = Counter("vizecg_positive_labels", "Labels found positive", ["code"], registry=self.registry)
+        self.model_loads = Counter(
+            "vizecg_model_loads", "Attempts to follow the alias", ["outcome"], registry=self.registry
+        )
+        self.model_info = Gauge(
+            "vizecg_model_info", "The model that answers", ["name", "version", "bundle_digest"], registry=self.registry
+        )
+        self.ready = Gauge("vizecg_ready", "1 when a model answers", registry=self.registry)
+        self.registry_up = Gauge("vizecg_registry_up", "1 when the registry answered last", registry=self.registry)
+        self.stale = Gauge("vizecg_model_stale", "1 while the last verified copy stands in", registry=self.registry)
+        for outcome in ("ok", "failed"):
+            self.model_loads.labels(outcome)
+
+    def answered(self, answer: Answer) -> None:
+        """Count one prediction."""
+        self.predictions.labels(answer.decision).inc()
+        for label in answer.labels:
+            if label.positive:
+                self.positives.labels(label.code).inc()
+
+    def serves(self, model: ModelIdentity) -> None:
+        """Name the model that answers from now on."""
+        self.model_info.clear()
+        self.model_info.labels(model.name, model.version or "none", model.bundle_digest).set(1)
+        self.ready.set(1)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self.registry)
+
+
+class MetricsMiddleware:
+    """Counts every HTTP request by its route as declared, so that a path invented by a caller makes no new series."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(route, method, str(status)).inc()
+            self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)

@@ -1,0 +1,205 @@
+import os
+import shutil
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from vizecg.errors import Conflict, InputError
+from vizecg.publish import locked
+from vizecg.registry import BrokenVersion, NoSuchVersion, Registry, RegistryUnavailable
+from vizecg.settings import Settings
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def registry(following):
+    return Registry(following)
+
+
+@pytest.fixture(scope="module")
+def version(mlflow_server, bundle):
+    return mlflow_server.register(bundle)
+
+
+def test_an_alias_is_resolved_to_a_version_that_stays(mlflow_server, registry, version, bundle, make):
+    mlflow_server.promote(version)
+    pinned = registry.resolve("champion")
+    assert (pinned.name, pinned.version, pinned.alias) == ("vizecgnet", version, "champion")
+    assert pinned.bundle_digest == make.digest(bundle)
+    assert pinned.run_id
+    assert registry.version(version).bundle_digest == pinned.bundle_digest
+
+
+def test_fetched_files_are_those_that_were_registered(registry, version, bundle):
+    folder = registry.fetch(registry.version(version))
+    names = {path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file()}
+    assert {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} == names
+    assert all((folder / name).read_bytes() == (bundle / name).read_bytes() for name in names)
+
+
+def test_a_second_fetch_downloads_nothing(registry, version, monkeypatch):
+    pinned = registry.version(version)
+    first = registry.fetch(pinned)
+    monkeypatch.setattr(Registry, "_download", lambda *_: pytest.fail("downloaded again"))
+    assert registry.fetch(pinned) == first
+
+
+def test_a_copy_damaged_on_this_machine_is_fetched_again(registry, version, bundle):
+    pinned = registry.version(version)
+    (registry.fetch(pinned) / "model.onnx").write_bytes(b"")
+    assert (registry.fetch(pinned) / "model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
+
+
+def truncate(bundle):
+    whole = (bundle / "model.onnx").read_bytes()
+    (bundle / "model.onnx").write_bytes(whole[:-100])
+
+
+@pytest.mark.parametrize(
+    ("break_it", "digest", "sentence"),
+    [
+        pytest.param(truncate, None, r"is not usable: .*model\.onnx is damaged", id="truncated"),
+        pytest.param(
+            lambda bundle: (bundle / "model.onnx").unlink(),
+            None,
+            r"is not usable: its bundle lacks model\.onnx",
+            id="missing",
+        ),
+        pytest.param(
+            lambda bundle: (bundle / "manifest.json").unlink(),
+            None,
+            "is not usable: its bundle is not finished",
+            id="no-manifest",
+        ),
+        pytest.param(
+            lambda _: None, "0" * 64, "its files are bundle .*…, it was registered as 000000000000…", id="other-digest"
+        ),
+        pytest.param(lambda bundle: shutil.rmtree(bundle.parent), None, "cannot be had from|not usable", id="gone"),
+    ],
+)
+def test_files_that_are_not_what_was_registered_are_refused_and_not_kept(
+    mlflow_server, registry, version, break_it, digest, sentence
+):
+    broken = mlflow_server.break_copy_of(version, break_it, digest=digest)
+    with pytest.raises(BrokenVersion, match=rf"vizecgnet version {broken} .*{sentence}|{sentence}"):
+        registry.fetch(registry.version(broken))
+    assert not [path for path in registry._copies.iterdir() if path.is_dir()]
+
+
+def test_a_version_without_a_digest_is_refused(mlflow_server, registry, version):
+    client = mlflow_server.client
+    source = client.get_model_version("vizecgnet", version)
+    bare = client.create_model_version("vizecgnet", source.source, source.run_id)
+    with pytest.raises(BrokenVersion, match=f"version {bare.version} has bundle_digest '', expected a SHA-256"):
+        registry.version(bare.version)
+
+
+@pytest.mark.usefixtures("version")
+def test_what_the_registry_does_not_know_is_named(registry):
+    with pytest.raises(
+        NoSuchVersion, match=r"the registry at http://.* has no vizecgnet@nobody; promote a version first"
+    ):
+        registry.resolve("nobody")
+    with pytest.raises(NoSuchVersion, match=r"has no vizecgnet version 99999; `vizecg models` lists what there is"):
+        registry.version("99999")
+
+
+@pytest.mark.usefixtures("mlflow_environment")
+def test_a_dead_registry_is_one_sentence_within_seconds(tmp_path):
+    dead = Registry(Settings(state_dir=tmp_path, tracking_uri="http://127.0.0.1:9"))
+    began = time.monotonic()
+    with pytest.raises(
+        RegistryUnavailable, match=r"the model registry at http://127\.0\.0\.1:9 does not answer; start"
+    ):
+        dead.resolve("champion")
+    assert time.monotonic() - began < 8
+
+
+@pytest.mark.usefixtures("mlflow_environment")
+def test_a_password_in_the_address_is_in_no_sentence(tmp_path):
+    dead = Registry(Settings(state_dir=tmp_path, tracking_uri="http://alice:s3cret@127.0.0.1:9"))
+    with pytest.raises(RegistryUnavailable, match=r"registry at http://\*\*\*@127\.0\.0\.1:9 does not") as caught:
+        dead.resolve("champion")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_password_in_the_address_of_files_is_in_no_sentence(following, version):
+    pinned = replace(Registry(following).version(version), source="mlflow-artifacts://alice:s3cret@127.0.0.1:9/files")
+    with pytest.raises(
+        BrokenVersion, match=r"cannot be had from .mlflow-artifacts://\*\*\*@127\.0\.0\.1:9/files'"
+    ) as caught:
+        Registry(following).fetch(pinned)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("mlflow_environment")
+def test_somebody_else_at_its_address_is_no_registry(service, tmp_path):
+    with pytest.raises(InputError, match=r"the (model )?registry at http"):
+        Registry(Settings(state_dir=tmp_path, tracking_uri=service)).resolve("champion")
+
+
+def test_a_database_that_is_not_there_is_not_made_by_asking(tmp_path):
+    settings = Settings(state_dir=tmp_path, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(RegistryUnavailable, match=r"there is no model registry yet: .*mlflow\.db is not there"):
+        Registry(settings).resolve("champion")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_that_want_the_same_bundle_download_it_once(following, version, monkeypatch):
+    downloads = []
+    download = Registry._download
+
+    def slowly(self, pinned, copy):
+        downloads.append(pinned.version)
+        time.sleep(0.3)
+        download(self, pinned, copy)
+
+    monkeypatch.setattr(Registry, "_download", slowly)
+    pinned = Registry(following).version(version)
+    folders = []
+    threads = [threading.Thread(target=lambda: folders.append(Registry(following).fetch(pinned))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert downloads == [version]
+    assert len(set(folders)) == 1
+    assert len(folders) == 3
+
+
+def test_a_download_that_never_ends_is_not_waited_for_forever(following, version):
+    registry = Registry(following, lock_timeout_s=0.2)
+    pinned = registry.version(version)
+    with (
+        locked(following.cache_dir / "bundles" / pinned.bundle_digest),
+        pytest.raises(Conflict, match=r"is being written by another run"),
+    ):
+        registry.fetch(pinned)
+
+
+def test_three_copies_are_kept_and_the_one_to_start_from(following, version):
+    registry = Registry(following)
+    pinned = registry.version(version)
+    copy = registry.fetch(pinned)
+    registry.remember(pinned)
+    others = [copy.with_name(str(at) * 64) for at in range(4)]
+    for at, other in enumerate(others):
+        shutil.copytree(copy, other)
+        os.utime(other, (2e9 + at, 2e9 + at))  # newer than the one that is in service
+    registry.fetch(pinned)
+    kept = {path.name for path in copy.parent.iterdir() if path.is_dir()}
+    assert kept == {copy.name, *(other.name for other in others[1:])}
+
+
+def test_the_last_verified_copy_is_remembered_while_it_is_whole(following, version):
+    registry = Registry(following)
+    assert registry.last_verified("champion") is None
+    pinned = registry.version(version)
+    copy = registry.fetch(pinned)
+    registry.remember(pinned)
+    assert Registry(following).last_verified("champion") == (pinned, copy)
+    (copy / "model.onnx").write_bytes(b"")
+    assert Registry(following).last_verified("champion") is None

@@ -1,0 +1,130 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from vizecg import steps
+from vizecg.cli import STEP_HELP, cli
+
+ROOT = Path(__file__).parent.parent
+
+
+def vizecg(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vizecg", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_names_every_command():
+    said = CliRunner().invoke(cli, ["--help"]).output
+    for name in [*steps.NAMES, *cli.commands]:
+        assert f"  {name} " in said
+
+
+def test_every_step_has_a_sentence_of_help():
+    assert tuple(STEP_HELP) == steps.NAMES
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['vizecg', '--help']\n"
+        "from vizecg.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'mlflow', 'prefect', 'dvc', 'pandas', 'numpy', 'great_expectations', 'wfdb', 'cv2'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("step", steps.NAMES)
+def test_a_step_asks_for_its_paths(step):
+    done = CliRunner().invoke(cli, [step])
+    assert done.exit_code == 2
+    assert "Missing option '--" in done.output
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    return tmp_path
+
+
+def test_a_typo_in_any_section_stops_the_first_step_with_one_sentence(folder):
+    written = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(written.replace("  epochs:", "  epohcs:"))
+    done = vizecg("ingest", "--source", "data/source.json", "--records", "data/records", cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("vizecg: params.yaml: train.epohcs is not a parameter (did you mean 'epochs'?)")
+    assert done.stderr.count("\n") == 1
+    assert not (folder / "data").exists()
+
+
+def test_a_step_whose_input_is_not_there_says_what_to_produce(folder):
+    done = vizecg("render", "--records", "data/records", "--pages", "data/pages", cwd=folder)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "vizecg: data/records is not there: it has no manifest.json; produce it first\n",
+    )
+    assert not (folder / "data" / "pages").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["page", "nowhere", "out.png"], "nowhere"),
+        (["page", "nowhere", "out.gif"], "out.gif"),
+        (["predict", "nowhere.png", "--bundle", "nowhere"], "nowhere"),
+        (["predict"], "Missing argument 'IMAGES...'"),
+        (["rollback"], "Missing option '--reason'"),
+        (["demo", "--data", "nowhere.tar"], "DATA=nowhere.tar: there is no such folder or archive"),
+        (["no-such-command"], "No such command 'no-such-command'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_without_a_traceback(folder, arguments, message):
+    done = vizecg(*arguments, cwd=folder)
+    assert done.returncode == 2
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_two_steps_on_one_output_conflict(folder):
+    from vizecg.publish import locked
+
+    (folder / "data").mkdir()
+    with locked(folder / "data" / "records"):
+        done = vizecg("ingest", "--source", str(ROOT / "data/source.json"), "--records", "data/records", cwd=folder)
+    assert done.returncode == 4
+    assert "records is being written by another run (process" in done.stderr
+
+
+def test_a_file_system_that_says_no_is_one_sentence(folder):
+    (folder / "file").write_text("")
+    done = vizecg("simulate", "file/x", cwd=folder)
+    assert (done.returncode, done.stderr) == (2, "vizecg: file: File exists\n")
+
+
+def test_an_error_of_a_library_that_only_descends_from_oserror_keeps_its_traceback(monkeypatch):
+    from vizecg import cli as module
+
+    def fails(**_: object) -> None:
+        raise OSError("a fault of ours")
+
+    monkeypatch.setattr(module.cli, "main", fails)
+    with pytest.raises(OSError, match="a fault of ours"):
+        module.main()
+
+
+def test_a_folder_of_any_name_reaches_the_parameters_of_the_demo_whole(tmp_path):
+    from vizecg.demo import _source_of
+
+    place = tmp_path / "ECGs: ward #7"
+    place.mkdir()
+    source, (assigned,) = _source_of(str(place))
+    name, _, value = assigned.partition("=")
+    assert (source, name, yaml.safe_load(value)) == (str(place), "ingest.source", str(place))

@@ -1,0 +1,155 @@
+"""One model, asked as the service asks it: files in, scores out, nothing of fold 10 before the end."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from vizecg import evaluation, modelrun, publish
+from vizecg.errors import InputError
+from vizecg.export import export_onnx, save_weights
+from vizecg.labels import CODES
+from vizecg.models import build_model
+from vizecg.operating_point import OperatingPoint
+from vizecg.recipe import ModelConfig
+from vizecg.records import Age, Provenance, Record, read_record_set, writing_record_set
+from vizecg.simulate.recording import record
+from vizecg.steps.evaluate import Params, run
+
+STATEMENTS = {"NORM": "NORM", "MI": "IMI", "STTC": "NDT", "CD": "CLBBB", "HYP": "LVH"}
+PER_CLASS = 4
+PARAMS = Params(min_positives=2, abstain_margin=0.0, resamples=100, seed=7, threads=1)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluation") / "records"
+    source = Provenance(uri="folder:made-up", simulated=True, digest="d" * 64)
+    with writing_record_set(folder, sampling_hz=100, samples=1000, source=source) as writer:
+        ecg_id = 0
+        for fold in (9, 10):
+            for code, statement in STATEMENTS.items():
+                for _ in range(PER_CLASS):
+                    ecg_id += 1
+                    heart = record((statement,), patient=(1, ecg_id), visit=(1, ecg_id))
+                    writer.add(an_entry(ecg_id, fold=fold, code=code), signals_uv=heart.low_uv.astype(np.int16))
+    return folder
+
+
+def an_entry(ecg_id: int, *, fold: int, code: str) -> Record:
+    return Record(
+        ecg_id=ecg_id,
+        patient_id=ecg_id,
+        age=Age.of(50.0),
+        sex="male",
+        site="0",
+        device="made up",
+        recorded_at=None,
+        fold=fold,
+        classes=(code,),
+    )
+
+
+def write_model_run(folder, *, records_digest):
+    config = ModelConfig(image_width=4, image_blocks=(1, 1, 1, 1), dim=16, heads=2, signal=False)
+    model = build_model(config, seed=3).eval()
+    recipe = {"style": "standard", "camera": "scan", "copies": 1, "upload_px_per_mm": 3.0, "seed": 7}
+    description = {
+        "image": {"height_px": 144, "width_px": 256, "px_per_mm": 1.0},
+        "recipe": recipe,
+        "records": records_digest,
+        "classes": list(CODES),
+    }
+    with publish.publishing(folder, kind=modelrun.MODEL_RUN, schema_version=modelrun.SCHEMA_VERSION) as staging:
+        (staging / modelrun.DESCRIPTION_FILE).write_text(json.dumps(description))
+        export_onnx(model, staging / modelrun.ONNX_FILE, image_height_px=144, image_width_px=256)
+        save_weights(model, staging / modelrun.WEIGHTS_FILE)
+
+
+@pytest.fixture(scope="module")
+def model_run(records, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "run"
+    write_model_run(folder, records_digest=read_record_set(records).digest)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(records, model_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("done")
+    run(
+        PARAMS,
+        records=records,
+        model_run=model_run,
+        evaluation=folder / "evaluation",
+        metrics=folder / "metrics.json",
+    )
+    return folder
+
+
+def test_scores_are_those_of_the_stored_predictions(done):
+    scores = json.loads((done / "metrics.json").read_text())
+    table = pd.read_parquet(done / "evaluation" / "predictions.parquet")
+    assert scores["records"] == len(table) == 5 * PER_CLASS
+    for code in CODES:
+        expected = roc_auc_score(table[code], table[f"probability_{code}"])
+        assert scores["classes"][code]["auroc"] == pytest.approx(expected, abs=1e-6)
+    assert scores["simulated"] is True
+
+
+def test_only_fold_10_is_scored_and_only_fold_9_sets_the_operating_point(done, records):
+    record_set = read_record_set(records)
+    table = pd.read_parquet(done / "evaluation" / "predictions.parquet")
+    folds = record_set.table.set_index("ecg_id")["fold"]
+    assert set(folds.loc[table["ecg_id"]]) == {10}
+    point = OperatingPoint.read(done / "evaluation" / "operating_point.json")
+    assert point.fitted_on["fold"] == 9
+    assert point.fitted_on["positives"] == dict.fromkeys(CODES, PER_CLASS)
+
+
+def test_labels_of_fold_10_cannot_move_the_operating_point(done, records, model_run):
+    record_set = read_record_set(records)
+    model = evaluation.read_model(model_run, threads=1)
+    again = evaluation.ask(model, record_set=record_set, fold=9)
+    point = evaluation.fit_operating_point(again, min_positives=2, abstain_margin=0.0, fitted_on={})
+    written = OperatingPoint.read(done / "evaluation" / "operating_point.json")
+    assert (point.slope, point.bias, point.thresholds) == (written.slope, written.bias, written.thresholds)
+
+
+def test_curves_and_figures_are_there_and_say_simulated(done):
+    folder = done / "evaluation"
+    for code in CODES:
+        assert pd.read_csv(folder / f"roc_{code}.csv")["true_positive_rate"].between(0, 1).all()
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert figures == {
+        f"{name}.png" for name in ("roc", "precision_recall", "reliability", "probabilities", "confusion")
+    }
+
+
+def test_evaluating_again_gives_the_same_bytes(done, records, model_run, tmp_path):
+    run(PARAMS, records=records, model_run=model_run, evaluation=tmp_path / "again", metrics=tmp_path / "metrics.json")
+    assert (tmp_path / "again" / "manifest.json").read_bytes() == (done / "evaluation" / "manifest.json").read_bytes()
+    assert (tmp_path / "metrics.json").read_bytes() == (done / "metrics.json").read_bytes()
+
+
+def test_a_model_of_other_records_is_refused(records, tmp_path):
+    write_model_run(tmp_path / "run", records_digest="of others")
+    with pytest.raises(InputError, match=r"was trained on other records than .* holds; run train again"):
+        run(
+            PARAMS,
+            records=records,
+            model_run=tmp_path / "run",
+            evaluation=tmp_path / "evaluation",
+            metrics=tmp_path / "metrics.json",
+        )
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_a_fold_without_labelled_records_is_named(model_run, tmp_path):
+    source = Provenance(uri="folder:made-up", simulated=True, digest="d" * 64)
+    with writing_record_set(tmp_path / "records", sampling_hz=100, samples=1000, source=source) as writer:
+        writer.add(an_entry(1, fold=1, code="NORM"), signals_uv=np.zeros((12, 1000), np.int16))
+    model = evaluation.read_model(model_run, threads=1)
+    with pytest.raises(InputError, match="fold 9 holds no labelled record"):
+        evaluation.ask(model, record_set=read_record_set(tmp_path / "records"), fold=9)

@@ -1,0 +1,237 @@
+"""The whole pipeline, small: DVC alone and the Prefect flow, what they redo, and what a kill leaves behind."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vizecg import steps
+from vizecg.config import override
+from vizecg.publish import sha256_of
+
+ROOT = Path(__file__).parent.parent
+# Big enough that every class has positives in folds 9 and 10, small enough for a minute.
+SMALL = [
+    "ingest.simulated.records=200",
+    "render.copies=1",
+    "render.contact_sheet=none",
+    "validate.min_records=50",
+    "train.epochs=2",
+    "train.model.image_width=4",
+    "train.model.signal_width=8",
+    "train.model.dim=16",
+    "train.threads=1",
+    "evaluate.resamples=100",
+    "register.goldens=1",
+    # One epoch makes no model; these tests are about moving it, not about how good it is.
+    "promote.macro_auroc_floor=0",
+    "promote.calibration_error_ceiling=1",
+]
+OUTPUTS = ("data/records", "data/pages", "reports/validation", "models/run", "reports/evaluation", "models/bundle")
+
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("pipeline")]
+
+
+def run(*command: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, cwd=cwd, env=environment(cwd), capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+def environment(folder: Path) -> dict[str, str]:
+    from vizecg.environment import house_environment
+    from vizecg.settings import Settings
+
+    state = folder / ".state"
+    urls = {"tracking_uri": f"sqlite:///{state}/mlflow.db", "ledger_url": f"sqlite:///{state}/ledger.db"}
+    home = house_environment(Settings(state_dir=state, **urls))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, **home, "PATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def dvc(*arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return run(sys.executable, "-m", "dvc", *arguments, cwd=cwd, check=check)
+
+
+def vizecg(*arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return run(sys.executable, "-m", "vizecg", *arguments, cwd=cwd, check=check)
+
+
+def said_by_retrain(folder: Path) -> str:
+    done = vizecg("retrain", cwd=folder)
+    return done.stdout + done.stderr
+
+
+def manifests(folder: Path) -> dict[str, str]:
+    return {name: sha256_of(folder / name / "manifest.json") for name in OUTPUTS}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of this project as a repository of its own, after its first `dvc repro`."""
+    folder = tmp_path_factory.mktemp("pipeline") / "checkout"
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    override(folder / "params.yaml", SMALL, models=steps.params_models())
+    vizecg("source", "pin", cwd=folder)
+    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"]):
+        run("git", *command, cwd=folder)
+    dvc("repro", cwd=folder)
+    return folder
+
+
+def test_dvc_alone_ends_with_a_registered_bundle(checkout):
+    assert all((checkout / name / "manifest.json").is_file() for name in OUTPUTS)
+    assert "simulated" in vizecg("models", cwd=checkout).stdout
+
+
+def test_the_second_repro_does_nothing(checkout):
+    before = (checkout / "dvc.lock").read_bytes()
+    said = dvc("repro", cwd=checkout).stdout
+    assert said.count("didn't change, skipping") == len(steps.NAMES)
+    assert (checkout / "dvc.lock").read_bytes() == before
+
+
+def test_outputs_of_the_pipeline_do_not_show_in_git(checkout):
+    status = run("git", "status", "--porcelain", cwd=checkout).stdout.splitlines()
+    assert [line[3:] for line in status] == ["dvc.lock"]
+
+
+def test_a_parameter_reruns_only_what_depends_on_it(checkout):
+    written = (checkout / "params.yaml").read_text()
+    override(checkout / "params.yaml", ["evaluate.abstain_margin=0.01"], models=steps.params_models())
+    said = dvc("status", cwd=checkout).stdout
+    (checkout / "params.yaml").write_text(written)
+    assert [line.rstrip(":") for line in said.splitlines() if line and not line.startswith("\t")] == ["evaluate"]
+
+
+def test_the_flow_leaves_the_same_lock_and_promotes_once(checkout):
+    before = (checkout / "dvc.lock").read_bytes()
+    first = said_by_retrain(checkout)
+    # Whichever test comes first makes it champion.
+    assert "version 1 is champion now" in first or "version 1 is already champion" in first
+    second = said_by_retrain(checkout)
+    assert "nothing has changed" in second
+    assert "version 1 is already champion" in second
+    assert (checkout / "dvc.lock").read_bytes() == before
+    (kept,) = (checkout / ".state" / "artifacts").rglob("pipeline/dvc.lock")
+    assert kept.read_bytes() == before
+    assert (kept.parent / "params.yaml").read_bytes() == (checkout / "params.yaml").read_bytes()
+
+
+def test_a_stage_restored_into_an_empty_mlflow_ends_registered_and_promoted(checkout):
+    before = manifests(checkout)
+    for name in ("mlflow.db", "ledger.db"):
+        (checkout / ".state" / name).unlink(missing_ok=True)
+    shutil.rmtree(checkout / ".state" / "artifacts")
+    for name in OUTPUTS:
+        shutil.rmtree(checkout / name)
+    said = said_by_retrain(checkout)
+    assert manifests(checkout) == before
+    assert "Running stage" not in said
+    assert "version 1 is champion now" in said
+    assert "champion" in vizecg("models", cwd=checkout).stdout
+
+
+def test_mlflow_being_down_is_one_sentence(checkout):
+    down = {
+        **environment(checkout),
+        "VIZECG_TRACKING_URI": "http://127.0.0.1:9",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "vizecg", "models"], cwd=checkout, env=down, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("vizecg: ")
+    assert "http://127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+COMMANDS = {
+    "ingest": ["--source", "data/source.json", "--records", "OUT"],
+    "render": ["--records", "data/records", "--pages", "OUT"],
+    "train": [
+        *("--verdict", "reports/validation/verdict.json", "--records", "data/records"),
+        *("--pages", "data/pages", "--model-run", "OUT"),
+    ],
+}
+OUTPUT_OF = {"ingest": "data/records", "render": "data/pages", "train": "models/run"}
+
+
+@pytest.mark.parametrize("step", COMMANDS)
+def test_killed_at_any_point_and_run_again_it_ends_byte_identical(checkout, tmp_path, step):
+    out, staging = tmp_path / "out", tmp_path / ".out.part"
+    command = [sys.executable, "-m", "vizecg", step, *(str(out) if word == "OUT" else word for word in COMMANDS[step])]
+    rng = random.Random(step)  # noqa: S311 (when to kill needs no secrecy)
+    for _ in range(2):
+        kill_while_writing(command, cwd=checkout, staging=staging, after_s=rng.uniform(0, 1))
+        assert not out.exists()
+    subprocess.run(command, cwd=checkout, env=environment(checkout), check=True, capture_output=True)
+    undisturbed = checkout / OUTPUT_OF[step] / "manifest.json"
+    assert (out / "manifest.json").read_text() == undisturbed.read_text()
+
+
+def kill_while_writing(command, *, cwd, staging, after_s):
+    shutil.rmtree(staging, ignore_errors=True)
+    process = subprocess.Popen(
+        command, cwd=cwd, env=environment(cwd), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: staging.is_dir() or process.poll() is not None)
+    time.sleep(after_s)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it was done before it could be killed"
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_killing_dvc_kills_the_step_it_runs(checkout, tmp_path, shell):
+    folder = tmp_path / "other"
+    shutil.copytree(checkout, folder, symlinks=True)
+    shutil.rmtree(folder / "data" / "pages")
+    override(folder / "params.yaml", ["render.seed=8"], models=steps.params_models())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "--single-item", "render"],
+        cwd=folder,
+        env={**environment(folder), "SHELL": shell},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    staging = folder / "data" / ".pages.part"
+    wait_for(staging.is_dir)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not steps_running_in(folder), seconds=3)
+    assert staging.is_dir(), "it ended by itself"
+    assert not (folder / "data" / "pages").exists()
+
+
+def wait_for(condition, *, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def steps_running_in(folder: Path) -> list[str]:
+    """Processes of ours whose working directory is `folder`."""
+    running = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            here = (process / "cwd").resolve() == folder.resolve()
+            command = (process / "cmdline").read_bytes().decode().replace("\0", " ")
+        except OSError:
+            continue
+        if here and "vizecg" in command:
+            running.append(command)
+    return running

@@ -1,0 +1,43 @@
+"""What the README tells people to type exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vizecg import steps
+from vizecg.cli import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z-]+)", README, flags=re.MULTILINE))))
+def test_every_make_target_exists(target):
+    assert re.search(rf"^{target}:", MAKEFILE, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"(?:^|`)vizecg ([a-z]+)", README, flags=re.MULTILINE))))
+def test_every_command_exists(command):
+    assert command in steps.NAMES or command in cli.commands
+
+
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"(--[a-z]+)", README)) - {"--data-binary"}))
+def test_every_option_exists(option):
+    known = {name for command in cli.commands.values() for parameter in command.params for name in parameter.opts}
+    assert option in known
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:docs|vizecg|flows|serving|data)/[a-z/_.]*)`", README))))
+def test_every_path_is_there_or_made_by_a_stage(path):
+    made = re.findall(
+        r"^      - (data/\S+|reports/\S+|models/\S+)", (ROOT / "dvc.yaml").read_text(), flags=re.MULTILINE
+    )
+    # The folders that hold outputs are made with them.
+    outputs = {*made, "data/", "models/", "reports/"}
+    assert (ROOT / path).exists() or any(path.startswith(out) for out in outputs)
+
+
+def test_no_blank_was_left_to_fill_in():
+    assert "@@" not in README

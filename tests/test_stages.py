@@ -1,0 +1,99 @@
+"""A stage as a Prefect task sees it: real DVC, tiny stages."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from flows.stages import run_stage, stage_names
+from vizecg.errors import Conflict, GateRefused, InputError
+
+PIPELINE = """\
+stages:
+  write:
+    cmd: {python} write.py
+    deps: [word, write.py]
+    outs: [out]
+  slow:
+    cmd: {python} -c "import time; time.sleep(60)"
+    deps: [word]
+    outs: [never]
+"""
+WRITE = """\
+import pathlib, sys
+word = pathlib.Path("word").read_text()
+if word.startswith("refuse"):
+    print("vizecg: data are wrong: label V7 is unknown", file=sys.stderr)
+    sys.exit(int(word.split()[1]))
+pathlib.Path("out").write_text(word)
+print("wrote", word)
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    (folder / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
+    (folder / "write.py").write_text(WRITE)
+    (folder / "word").write_text("hello")
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def run(workspace, name="write", timeout_s=60.0):
+    said = []
+    return run_stage(name, workspace=workspace, timeout_s=timeout_s, say=said.append), said
+
+
+def test_a_stage_runs_once_then_is_unchanged_then_comes_from_the_cache(workspace):
+    result, said = run(workspace)
+    assert (result.name, result.outcome) == ("write", "ran")
+    assert "wrote hello" in said
+    assert run(workspace)[0].outcome == "unchanged"
+    (workspace / "word").write_text("other")
+    assert run(workspace)[0].outcome == "ran"
+    (workspace / "word").write_text("hello")
+    assert run(workspace)[0].outcome == "restored from cache"
+    assert (workspace / "out").read_text() == "hello"
+
+
+@pytest.mark.parametrize(("code", "kind"), [(2, InputError), (3, GateRefused), (4, Conflict)])
+def test_a_failed_stage_is_told_in_the_steps_own_words_and_kind(workspace, code, kind):
+    (workspace / "word").write_text(f"refuse {code}")
+    with pytest.raises(kind, match=r"^stage write: data are wrong: label V7 is unknown$") as caught:
+        run(workspace)
+    assert type(caught.value) is kind
+
+
+def test_a_stage_that_takes_too_long_is_stopped_with_all_it_started(workspace):
+    began = time.monotonic()
+    with pytest.raises(InputError, match="stage slow was stopped after 4 s, its time limit"):
+        run(workspace, "slow", timeout_s=4.0)
+    assert time.monotonic() - began < 30
+
+
+def test_a_second_run_in_the_same_folder_is_a_conflict(workspace):
+    first = threading.Thread(target=run_until_stopped, args=(workspace,))
+    first.start()
+    deadline = time.monotonic() + 30
+    while not list((workspace / ".dvc" / "tmp").glob("rwlock")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    with pytest.raises(Conflict, match="another `dvc` is running in this folder; wait for it or stop it"):
+        run(workspace, "slow")
+    first.join()
+
+
+def run_until_stopped(workspace):
+    with pytest.raises(InputError, match="its time limit"):
+        run(workspace, "slow", timeout_s=12.0)
+
+
+def test_a_folder_without_a_pipeline_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no stages; run from a checkout of the project"):
+        stage_names(tmp_path)

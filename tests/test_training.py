@@ -1,0 +1,369 @@
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vizecg import training
+from vizecg.batches import TrainingData, epoch_batches, jitter_page, jitter_signal, plain_batches, training_batch
+from vizecg.errors import InputError
+from vizecg.intake import to_tensor
+from vizecg.recipe import DistillationParams, JitterParams, ModelConfig, Recipe
+from vizecg.training import TrainingDiverged, learning_rate_at, resolve_precision, train
+
+SMALL = ModelConfig(image_width=4, image_blocks=(1, 1, 1, 1), signal_width=8, signal_blocks=(1,), dim=16, heads=2)
+RECIPE = Recipe(
+    model=SMALL,
+    epochs=3,
+    batch_size=8,
+    precision="float32",
+    threads=1,
+    distillation=DistillationParams(warmup_epochs=1, ramp_epochs=1),
+)
+STILL = JitterParams(shift_px=0, scale=0, ink=0, paper=0, signal_gain=0, signal_shift_samples=0)
+
+
+def made_up(*, records=24, copies=2, digest="made up"):
+    """Pages with a dark bar and signals with a step, each where the label says."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random((records, 5)) < 0.5).astype(np.uint8)
+    pages = rng.integers(200, 256, (records * copies, 64, 96), dtype=np.uint8)
+    signals_uv = rng.integers(-100, 100, (records, 12, 200)).astype(np.int16)
+    for row in range(records):
+        for label in np.flatnonzero(labels[row]):
+            pages[row * copies : (row + 1) * copies, 8:56, 6 + 18 * label : 14 + 18 * label] = 30
+            signals_uv[row, label] += 800
+    return TrainingData(
+        pages=pages,
+        page_row=np.arange(records * copies) // copies,
+        page_copy=np.arange(records * copies) % copies,
+        signals_uv=signals_uv,
+        labels=labels,
+        ecg_ids=1000 + np.arange(records),
+        training_rows=np.arange(records - 8),
+        validation_rows=np.arange(records - 8, records),
+        digest=digest,
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    return made_up()
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_after(epoch):
+    def on_epoch(report):
+        if report.epoch == epoch:
+            raise Killed
+
+    return on_epoch
+
+
+def same_tensors(one, other):
+    left, right = one.model.state_dict(), other.model.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def without_clock(history):
+    return [dataclasses.replace(report, seconds=0) for report in history]
+
+
+# What a training is
+
+
+def test_a_small_batch_can_be_learned_by_heart():
+    data = made_up(records=16, copies=1)
+    recipe = RECIPE.model_copy(
+        update={"epochs": 60, "jitter": STILL, "learning_rate": 0.01, "model": SMALL.model_copy(update={"dropout": 0})}
+    )
+    history = train(data, recipe, seed=0).history
+    assert history[0].losses["image"] > 0.6
+    assert history[-1].losses["image"] < 0.1
+    assert history[-1].losses["signal"] < 0.1
+
+
+@pytest.mark.parametrize("killed_after", [1, 2])
+def test_a_training_killed_and_resumed_ends_with_the_same_tensors(data, tmp_path, killed_after):
+    undisturbed = train(data, RECIPE, seed=0)
+    with pytest.raises(Killed):
+        train(data, RECIPE, seed=0, checkpoint_dir=tmp_path, on_epoch=kill_after(killed_after))
+    torch.manual_seed(99)  # another process has another state
+    resumed = train(data, RECIPE, seed=0, checkpoint_dir=tmp_path)
+    assert resumed.resumed_after == killed_after
+    assert same_tensors(resumed, undisturbed)
+    assert without_clock(resumed.history) == without_clock(undisturbed.history)
+    assert (resumed.best_epoch, resumed.best_auroc) == (undisturbed.best_epoch, undisturbed.best_auroc)
+
+
+def test_a_training_that_was_done_is_not_done_again(data, tmp_path):
+    first = train(data, RECIPE, seed=0, checkpoint_dir=tmp_path)
+    steps = []
+    again = train(data, RECIPE, seed=0, checkpoint_dir=tmp_path, on_step=steps.append)
+    assert steps == []
+    assert same_tensors(first, again)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"recipe": RECIPE.model_copy(update={"learning_rate": 0.01})}, "recipe"),
+        ({"data": made_up(digest="other")}, "data"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_not_continued_and_the_log_says_why(data, tmp_path, caplog, change, named):
+    with pytest.raises(Killed):
+        train(data, RECIPE, seed=0, checkpoint_dir=tmp_path, on_epoch=kill_after(1))
+    arguments = {"data": data, "recipe": RECIPE, "seed": 0} | change
+    short = arguments["recipe"].model_copy(update={"epochs": 3})
+    trained = train(arguments["data"], short, seed=arguments["seed"], checkpoint_dir=tmp_path)
+    assert trained.resumed_after == 0
+    assert f"belongs to another run ({named} differ); starting anew" in caplog.text
+
+
+def test_a_checkpoint_is_read_without_unpickling_code(data, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("code from a checkpoint was run",))
+
+    torch.save({"identity": Evil()}, tmp_path / "last.pt")
+    with pytest.raises(InputError, match=r"last\.pt is not a checkpoint of ours or is damaged; delete it"):
+        train(data, RECIPE, seed=0, checkpoint_dir=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", "cut"])
+def test_a_damaged_checkpoint_is_named(data, tmp_path, content):
+    path = tmp_path / "last.pt"
+    with pytest.raises(Killed):
+        train(data, RECIPE, seed=0, checkpoint_dir=tmp_path, on_epoch=kill_after(1))
+    path.write_bytes(path.read_bytes()[:-2000] if content == "cut" else content)
+    with pytest.raises(InputError, match=r"last\.pt is not a checkpoint of ours or is damaged; delete it"):
+        train(data, RECIPE, seed=0, checkpoint_dir=tmp_path)
+
+
+def test_the_seed_decides(data):
+    recipe = RECIPE.model_copy(update={"epochs": 1})
+    one, same, other = (train(data, recipe, seed=seed) for seed in (0, 0, 1))
+    assert same_tensors(one, same)
+    assert not same_tensors(one, other)
+
+
+def test_training_leaves_torchs_generator_and_threads_as_they_were(data):
+    torch.manual_seed(5)
+    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    train(data, RECIPE.model_copy(update={"epochs": 1, "threads": 2}), seed=0)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_the_model_returned_is_that_of_the_best_epoch(data, monkeypatch):
+    scores = iter([0.6, 0.9, 0.7])
+    snapshots = []
+
+    def validate(self):
+        snapshots.append({name: value.clone() for name, value in self.run.averaged.state_dict().items()})
+        return {"image": next(scores)}, {}
+
+    monkeypatch.setattr(training._Trainer, "_validate", validate)
+    trained = train(data, RECIPE, seed=0)
+    assert (trained.best_epoch, trained.best_auroc) == (2, 0.9)
+    assert [report.is_best for report in trained.history] == [True, True, False]
+    assert all(torch.equal(value, snapshots[1][name]) for name, value in trained.model.state_dict().items())
+    assert not trained.model.training
+
+
+def test_reports_are_json_and_count_from_one(data):
+    epochs, steps = [], []
+    trained = train(data, RECIPE, seed=0, on_epoch=epochs.append, on_step=steps.append)
+    assert tuple(epochs) == trained.history
+    assert [report.epoch for report in epochs] == [1, 2, 3]
+    assert [(report.epoch, report.step, report.steps) for report in steps[:3]] == [(1, 1, 2), (1, 2, 2), (2, 1, 2)]
+    assert [report.distillation_weight for report in epochs] == [0, 1, 1]
+    written = json.loads(json.dumps(epochs[-1].to_dict(), allow_nan=False))
+    assert written["validation_auroc"].keys() == {"image", "signal", "fused"}
+    assert written["class_auroc"].keys() == {"NORM", "MI", "STTC", "CD", "HYP"}
+
+
+@pytest.mark.parametrize("part", ["signal", "smam", "cmam"])
+def test_every_part_can_be_switched_off(data, part):
+    recipe = RECIPE.model_copy(update={"epochs": 1, "model": SMALL.model_copy(update={part: False})})
+    report = train(data, recipe, seed=0).history[0]
+    assert ("signal" in report.validation_auroc) == (part != "signal")
+    assert math.isfinite(report.losses["total"])
+
+
+def test_without_averaging_the_weights_scored_are_those_learned(data):
+    recipe = RECIPE.model_copy(update={"epochs": 1, "ema_decay": 0.0})
+    run = training._start(recipe, seed=0)
+    trainer = training._Trainer(data=data, recipe=recipe, seed=0, precision="float32", run=run, on_step=None)
+    trainer.train_epoch(0, checkpoint=None)
+    averaged = run.averaged.state_dict()
+    assert all(torch.equal(value, averaged[name]) for name, value in run.model.state_dict().items())
+
+
+def test_bfloat16_learns_what_float32_learns(data):
+    if resolve_precision("auto") != "bfloat16":
+        pytest.skip("needs a CPU with AVX512-BF16 or AMX")
+    losses = [
+        train(data, RECIPE.model_copy(update={"precision": precision}), seed=0).history[-1].losses["total"]
+        for precision in ("float32", "bfloat16")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+# What stops it
+
+
+def test_a_gradient_that_is_no_number_stops_and_names_the_step_and_the_last_good_checkpoint(
+    data, tmp_path, monkeypatch
+):
+    original, calls = training.total_loss, []
+
+    def breaks_in_epoch_two(*args, **kwargs):
+        parts = original(*args, **kwargs)
+        calls.append(parts)
+        if len(calls) < 4:
+            return parts
+        return dataclasses.replace(parts, total=parts.total + torch.sqrt(0 * parts.total))  # its gradient is NaN
+
+    monkeypatch.setattr(training, "total_loss", breaks_in_epoch_two)
+    with pytest.raises(TrainingDiverged) as raised:
+        train(data, RECIPE, seed=0, checkpoint_dir=tmp_path)
+    assert str(raised.value) == (
+        "training diverged at epoch 2, step 2 of 2: loss or gradient is not finite; "
+        f"last good checkpoint: {tmp_path / 'last.pt'}; lower train.learning_rate, now 0.002"
+    )
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert content["numbers"]["epochs_done"] == 1
+    assert all(torch.isfinite(value).all() for value in content["model"].values())
+
+
+def test_a_loss_that_is_infinite_at_once_leaves_no_checkpoint(data, tmp_path, monkeypatch):
+    original = training.total_loss
+
+    def breaks(*args, **kwargs):
+        parts = original(*args, **kwargs)
+        return dataclasses.replace(parts, total=parts.total + float("inf"))
+
+    monkeypatch.setattr(training, "total_loss", breaks)
+    with pytest.raises(TrainingDiverged, match=r"at epoch 1, step 1 of 2: .*last good checkpoint: none"):
+        train(data, RECIPE, seed=0, checkpoint_dir=tmp_path)
+    assert not (tmp_path / "last.pt").exists()
+
+
+def test_bfloat16_on_a_cpu_without_it_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert resolve_precision("auto") == "float32"
+    with pytest.raises(InputError, match="this CPU has neither AVX512-BF16 nor AMX; use auto or float32"):
+        resolve_precision("bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pages": np.zeros((48, 64, 96), np.float32)}, r"pages must be uint8 \(pages, H, W\), got float32"),
+        ({"labels": np.zeros((3, 5), np.uint8)}, "24 signals, but 3 labels and 24 ecg_ids"),
+        ({"page_copy": np.zeros(3, int)}, "48 pages, but an index of 48 rows and 3"),
+        ({"validation_rows": np.array([3, 20])}, "record 1003 is both in training and in validation"),
+        ({"page_row": np.zeros(48, int)}, r"record 1001 has no page \(23 such\); render it first"),
+        ({"validation_rows": np.array([20])}, "at least 2 records on either side, got 16 to learn from and 1 to"),
+    ],
+)
+def test_data_that_cannot_be_learned_from_is_refused(data, change, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(data, **change)
+
+
+def test_validation_records_that_score_no_class_are_refused(data):
+    same = dataclasses.replace(data, labels=np.ones_like(data.labels))
+    with pytest.raises(InputError, match="has both a positive and a negative among the 8 validation records"):
+        train(same, RECIPE, seed=0)
+
+
+# Examples
+
+
+def test_an_example_depends_on_seed_epoch_and_record_alone(data):
+    def example(rows, *, of, seed=0, epoch=0):
+        batch = training_batch(data, np.array(rows), jitter=JitterParams(), seed=seed, epoch=epoch)
+        return batch.image[of], batch.signal_mv[of]
+
+    alone, in_company = example([5], of=0), example([2, 5, 9], of=1)
+    assert all(np.array_equal(one, other) for one, other in zip(alone, in_company, strict=True))
+    for other in (example([5], of=0, epoch=1), example([5], of=0, seed=1)):
+        assert not np.array_equal(alone[0], other[0])
+
+
+def test_every_epoch_shows_every_training_record_once_and_no_other(data):
+    batches = epoch_batches(data, batch_size=5, seed=0, epoch=0)
+    assert sorted(np.concatenate(batches).tolist()) == data.training_rows.tolist()
+    assert {len(batch) for batch in batches} <= {5, 6}
+    other = epoch_batches(data, batch_size=5, seed=0, epoch=1)
+    assert np.concatenate(batches).tolist() != np.concatenate(other).tolist()
+
+
+def test_every_copy_of_a_record_gets_its_turn(data):
+    shown = set()
+    for epoch in range(12):
+        image = training_batch(data, np.array([4]), jitter=STILL, seed=0, epoch=epoch).image[0]
+        shown |= {copy for copy in (8, 9) if np.array_equal(image, to_tensor(data.pages[copy])[0])}
+    assert shown == {8, 9}
+
+
+def test_without_jitter_training_sees_what_the_service_sees(data):
+    batch = training_batch(data, np.array([4]), jitter=STILL, seed=0, epoch=0)
+    (plain,) = plain_batches(data, pages=[8], batch_size=4)
+    assert np.array_equal(plain.image, to_tensor(data.pages[8]))
+    assert np.array_equal(batch.signal_mv, plain.signal_mv)
+    assert plain.signal_mv == pytest.approx(data.signals_uv[4:5] / 1000)
+    assert plain.labels.tolist() == data.labels[4:5].tolist()
+
+
+def test_a_page_is_never_mirrored():
+    page = np.full((216, 384), 255, np.uint8)
+    page[40:60, 60:90] = 0  # upper left
+    strong = JitterParams(shift_px=12, scale=0.2, ink=0.5, paper=0.2)
+    for seed in range(200):
+        ink = jitter_page(page, jitter=strong, rng=np.random.default_rng(seed))
+        rows, columns = np.nonzero(ink > ink.max() * 0.7)
+        assert rows.mean() < 108
+        assert columns.mean() < 192
+
+
+def test_jitter_stays_within_its_bounds():
+    page = np.full((216, 384), 255, np.uint8)
+    page[100:116, 184:200] = 0  # its centre is the page's: scaling leaves it where it is
+    for seed in range(50):
+        ink = jitter_page(page, jitter=JitterParams(), rng=np.random.default_rng(seed))
+        assert ink.dtype == np.float32
+        assert ink.min() >= 0
+        assert 0.8 < ink.max() <= 1
+        rows, columns = np.nonzero(ink > 0.5)
+        assert abs(rows.mean() - 107.5) <= 4.6
+        assert abs(columns.mean() - 191.5) <= 4.6
+
+
+def test_a_signal_is_moved_and_scaled_but_never_turned():
+    ramp = np.tile(np.arange(1000, dtype=np.int16), (12, 1))
+    for seed in range(50):
+        moved = jitter_signal(ramp, jitter=JitterParams(), rng=np.random.default_rng(seed))
+        gain = (moved[0, 700] - moved[0, 300]) / 400 * 1000
+        assert 0.9 <= gain <= 1.1
+        assert abs(moved[0, 500] * 1000 / gain - 500) <= 20.01
+        assert (np.diff(moved, axis=1) >= 0).all()
+
+
+def test_learning_rate_rises_and_falls():
+    recipe = Recipe(learning_rate=0.1, warmup_fraction=0.1)
+    rates = [learning_rate_at(step, steps=100, recipe=recipe) for step in range(100)]
+    assert rates[:2] == pytest.approx([0.01, 0.02])
+    assert max(rates) == rates[9] == rates[10] == 0.1
+    assert rates[55] == pytest.approx(0.05)
+    assert 0 < rates[-1] < 1e-4
+    assert np.all(np.diff(rates[10:]) < 0)

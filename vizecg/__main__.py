@@ -1,0 +1,5 @@
+"""`python -m vizecg`: the command line."""
+
+from vizecg.cli import main
+
+main()

@@ -1,0 +1,164 @@
+"""Examples for training: which page of a record an epoch shows, and how it is jittered.
+
+An example is a function of (seed, epoch, ecg_id) and nothing else, so it does not
+matter who asks for it, in which order, or whether training was cut off before.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vizecg.errors import InputError
+from vizecg.intake import to_tensor
+from vizecg.recipe import JitterParams
+
+MICROVOLTS_PER_MV: Final = 1000.0
+_WHITE: Final = 255
+# Streams of random numbers that must differ although seed and epoch are the same.
+_ORDER_STREAM, _EXAMPLE_STREAM = range(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What is learned from; arrays may be memory maps. Rows are records, in one order everywhere.
+
+    Attributes:
+        pages: uint8 (pages, H, W), 255 is white paper.
+        page_row: (pages,) row of each page's record.
+        page_copy: (pages,) which of its record's copies a page is.
+        signals_uv: int16 (records, 12, T), 1 µV per unit.
+        labels: uint8 (records, labels), 0 or 1.
+        ecg_ids: (records,) what randomness is keyed by.
+        training_rows: learned from.
+        validation_rows: the best epoch is chosen on these.
+        digest: names the content of all arrays; a checkpoint of other data is not resumed.
+    """
+
+    pages: NDArray[np.uint8]
+    page_row: NDArray[np.integer[Any]]
+    page_copy: NDArray[np.integer[Any]]
+    signals_uv: NDArray[np.int16]
+    labels: NDArray[np.uint8]
+    ecg_ids: NDArray[np.integer[Any]]
+    training_rows: NDArray[np.integer[Any]]
+    validation_rows: NDArray[np.integer[Any]]
+    digest: str
+
+    def __post_init__(self) -> None:
+        records, pages = len(self.signals_uv), len(self.pages)
+        if self.pages.dtype != np.uint8 or self.pages.ndim != 3:
+            raise InputError(f"pages must be uint8 (pages, H, W), got {self.pages.dtype} {self.pages.shape}")
+        if (len(self.labels), len(self.ecg_ids)) != (records, records):
+            raise InputError(f"{records} signals, but {len(self.labels)} labels and {len(self.ecg_ids)} ecg_ids")
+        if (len(self.page_row), len(self.page_copy)) != (pages, pages):
+            raise InputError(f"{pages} pages, but an index of {len(self.page_row)} rows and {len(self.page_copy)}")
+        if both := set(self.training_rows.tolist()) & set(self.validation_rows.tolist()):
+            raise InputError(f"record {self.ecg_ids[min(both)]} is both in training and in validation")
+        used = np.concatenate([self.training_rows, self.validation_rows])
+        if without := sorted(set(used.tolist()) - set(self.page_row.tolist())):
+            raise InputError(f"record {self.ecg_ids[without[0]]} has no page ({len(without)} such); render it first")
+        if min(len(self.training_rows), len(self.validation_rows)) < 2:
+            raise InputError(
+                f"training needs at least 2 records on either side, got {len(self.training_rows)} to learn from "
+                f"and {len(self.validation_rows)} to validate on"
+            )
+
+    @cached_property
+    def pages_of_row(self) -> dict[int, list[int]]:
+        """Record row -> its pages, in order of their copies."""
+        found: dict[int, list[int]] = {}
+        for page in np.lexsort((self.page_copy, self.page_row)).tolist():
+            found.setdefault(int(self.page_row[page]), []).append(page)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """image float32 (B, 1, H, W), ink 0..1; signal_mv float32 (B, 12, T); labels float32 (B, labels)."""
+
+    image: NDArray[np.float32]
+    signal_mv: NDArray[np.float32]
+    labels: NDArray[np.float32]
+
+
+def epoch_batches(data: TrainingData, *, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.integer[Any]]]:
+    """Rows of each batch: every training record once, shuffled.
+
+    Equal shares instead of a small rest: a batch of one has no variance to normalise by.
+    """
+    order = np.random.default_rng([_ORDER_STREAM, seed, epoch]).permutation(data.training_rows)
+    return np.array_split(order, max(1, round(len(order) / batch_size)))
+
+
+def training_batch(
+    data: TrainingData, rows: NDArray[np.integer[Any]], *, jitter: JitterParams, seed: int, epoch: int
+) -> Batch:
+    """One copy of each record, drawn evenly, jittered."""
+    images, signals_mv = [], []
+    for row in rows.tolist():
+        rng = np.random.default_rng([_EXAMPLE_STREAM, seed, epoch, int(data.ecg_ids[row])])
+        page = data.pages[rng.choice(data.pages_of_row[row])]
+        images.append(jitter_page(page, jitter=jitter, rng=rng))
+        signals_mv.append(jitter_signal(data.signals_uv[row], jitter=jitter, rng=rng))
+    return Batch(
+        image=np.stack(images)[:, None], signal_mv=np.stack(signals_mv), labels=data.labels[rows].astype(np.float32)
+    )
+
+
+def plain_batches(data: TrainingData, *, pages: Sequence[int], batch_size: int) -> Iterator[Batch]:
+    """Pages as they are, in the order given, each beside its record's signal."""
+    for start in range(0, len(pages), batch_size):
+        chosen = np.asarray(pages[start : start + batch_size])
+        rows = data.page_row[chosen]
+        yield Batch(
+            image=np.concatenate([to_tensor(page) for page in data.pages[chosen]]),
+            signal_mv=_millivolts(data.signals_uv[rows]),
+            labels=data.labels[rows].astype(np.float32),
+        )
+
+
+def jitter_page(page: NDArray[np.uint8], *, jitter: JitterParams, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Shift, scale and shade one page.
+
+    Args:
+        page: uint8 (H, W), 255 is white.
+        jitter: how much at most.
+        rng: draws how much.
+
+    Returns:
+        float32 (H, W), ink 0..1. Both axes keep their direction: a mirrored ECG is another diagnosis.
+    """
+    height, width = page.shape
+    scale_x, scale_y = 1 + rng.uniform(-jitter.scale, jitter.scale, 2)
+    shift_x, shift_y = rng.uniform(-jitter.shift_px, jitter.shift_px, 2)
+    about_center = np.array(
+        [
+            [scale_x, 0, shift_x + (1 - scale_x) * (width - 1) / 2],
+            [0, scale_y, shift_y + (1 - scale_y) * (height - 1) / 2],
+        ]
+    )
+    moved = cv2.warpAffine(page, about_center, (width, height), borderValue=_WHITE).astype(np.uint8, copy=False)
+    ink = to_tensor(moved)[0, 0] * np.float32(1 + rng.uniform(-jitter.ink, jitter.ink))
+    shaded = ink + np.float32(rng.uniform(-jitter.paper, jitter.paper))
+    clipped: NDArray[np.float32] = np.clip(shaded, 0, 1).astype(np.float32, copy=False)
+    return clipped
+
+
+def jitter_signal(
+    signal_uv: NDArray[np.int16], *, jitter: JitterParams, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Move (12, T) in time, its end held where it runs out, and change its gain; mV."""
+    samples = signal_uv.shape[1]
+    shift = int(rng.integers(-jitter.signal_shift_samples, jitter.signal_shift_samples, endpoint=True))
+    moved = signal_uv[:, np.clip(np.arange(samples) + shift, 0, samples - 1)]
+    gain = 1 + rng.uniform(-jitter.signal_gain, jitter.signal_gain)
+    return _millivolts(moved) * np.float32(gain)
+
+
+def _millivolts(signal_uv: NDArray[np.int16]) -> NDArray[np.float32]:
+    return signal_uv.astype(np.float32) / np.float32(MICROVOLTS_PER_MV)

@@ -1,0 +1,254 @@
+"""The command line, and the one place that puts library, flows and service together.
+
+A command imports what it needs when it runs, so `vizecg --help` is quick. The
+commands of the steps are made from the signature of each step's `run`: every
+`Path` it takes is an option of that name.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import click
+
+from vizecg import steps
+from vizecg.errors import VizecgError
+
+STEP_HELP: Final = {
+    "ingest": "Read the source's records into a checked record set.",
+    "render": "Draw each record as ECG pages and take them in.",
+    "validate": "Hold records and pages against what must be true of them.",
+    "train": "Train VizECGNet with the signal beside the image.",
+    "evaluate": "Calibrate on fold 9, score on fold 10.",
+    "register": "Make the bundle and register it in MLflow.",
+}
+FILE = click.Path(path_type=Path, dir_okay=False)
+OVERRIDE_HELP: Final = "Change a parameter first; text with special characters goes in double quotes."
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+class _Commands(click.Group):
+    """The plain commands below, and one for each step, built when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*steps.NAMES, *(name for name in super().list_commands(ctx))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _step_command(cmd_name) if cmd_name in steps.NAMES else super().get_command(ctx, cmd_name)
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        plain = [(name, command.get_short_help_str(200)) for name, command in sorted(self.commands.items())]
+        with formatter.section("Steps, as dvc.yaml calls them"):
+            formatter.write_dl(list(STEP_HELP.items()))
+        with formatter.section("Commands"):
+            formatter.write_dl(plain)
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one sentence and an exit code, not a traceback."""
+    try:
+        cli.main(prog_name="vizecg", standalone_mode=False)
+    except VizecgError as error:
+        click.echo(f"vizecg: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("vizecg: stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # `vizecg models | head`
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:  # a full disk, a folder that cannot be written, a path below a file
+        if error.errno is None and error.filename is None:  # a library's own error under that name
+            raise
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        click.echo(f"vizecg: {where}{error.strerror or error}", err=True)
+        sys.exit(2)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vizecg")
+def cli() -> None:
+    """Diagnosis from the printed ECG image alone: data, training, promotion, service.
+
+    Exit codes: 0 done, or nothing to do; 2 input or usage; 3 a gate said no;
+    4 somebody else is doing it, or was first.
+    """
+
+
+def _step_command(name: str) -> click.Command:
+    def callback(**paths: Path) -> None:
+        from vizecg.config import PARAMS_FILE, read_params
+        from vizecg.process import die_with_parent
+
+        die_with_parent()
+        params = read_params(PARAMS_FILE, models=steps.params_models())[name]
+        _run_of(name)(params, **paths)
+
+    class Lazy(click.Command):
+        """Its options come from the step's signature, which is read when the command is used."""
+
+        def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+            paths = [parameter for parameter in inspect.signature(_run_of(name)).parameters if parameter != "params"]
+            options: list[click.Parameter] = [
+                click.Option(
+                    [f"--{path.replace('_', '-')}"], type=click.Path(path_type=Path), required=True, expose_value=True
+                )
+                for path in paths
+            ]
+            return [*options, *super().get_params(ctx)]
+
+    return Lazy(
+        name, callback=callback, help=f"{STEP_HELP[name]}\n\nNumbers come from section `{name}` of params.yaml."
+    )
+
+
+def _run_of(name: str) -> Callable[..., None]:
+    run: Callable[..., None] = steps.step(name).run
+    return run
+
+
+@cli.group()
+def source() -> None:
+    """Where the records come from."""
+
+
+@source.command("pin")
+@click.option("--to", "pin_file", type=FILE, default=Path("data/source.json"), show_default=True)
+@click.option("--set", "overrides", multiple=True, metavar="SECTION.NAME=VALUE", help=OVERRIDE_HELP)
+def source_pin(pin_file: Path, overrides: tuple[str, ...]) -> None:
+    """Write down what `ingest.source` holds now, so that DVC sees when it changes."""
+    from vizecg.config import PARAMS_FILE, override, read_params
+    from vizecg.ptbxl import write_pin
+    from vizecg.steps.ingest import Params
+
+    if overrides:
+        override(PARAMS_FILE, overrides, models=steps.params_models())
+    params = read_params(PARAMS_FILE, models=steps.params_models())["ingest"]
+    assert isinstance(params, Params)  # noqa: S101 (params_models says so)
+    pinned = write_pin(pin_file, params)
+    click.echo(f"{pin_file}: {pinned['objects']} objects of {pinned['uri']}, digest {pinned['digest'][:12]}")
+
+
+@cli.command()
+@click.argument("out", type=FOLDER)
+@click.option("--records", type=click.IntRange(min=1), default=1000, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
+def simulate(out: Path, records: int, seed: int) -> None:
+    """Write simulated records in PTB-XL's layout. They have no medical meaning."""
+    from vizecg.simulate import write_database
+
+    write_database(out, records=records, seed=seed)
+    click.echo(f"{out}: {records} simulated records (seed {seed}); they have no medical meaning")
+
+
+@cli.command()
+@click.argument("record", type=click.Path(path_type=Path))
+@click.argument("out", type=FILE)
+@click.option("--style", default="standard", show_default=True)
+@click.option("--dpi", type=click.FloatRange(min=30, max=600), default=200, show_default=True)
+def page(record: Path, out: Path, style: str, dpi: float) -> None:
+    """Draw a 12-lead WFDB RECORD (its path, with or without .hea) as OUT, a PNG or JPEG."""
+    from vizecg.printing import draw_record
+
+    draw_record(record, out, style=style, dots_per_inch=dpi)
+    click.echo(out)
+
+
+@cli.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--bundle", type=FOLDER, help="Use this bundle folder, not the champion.")
+@click.option("--url", help="Ask a running service.")
+def predict(images: tuple[Path, ...], bundle: Path | None, url: str | None) -> None:
+    """Print one JSON line for each image: the answer, or why there is none."""
+    from vizecg.predicting import predict_files
+    from vizecg.settings import Settings
+
+    sys.exit(predict_files(images, settings=Settings(), bundle=bundle, url=url))
+
+
+@cli.command()
+@click.option("--host", help="Default: 127.0.0.1.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Default: 8000, or the next free one.")
+def serve(host: str | None, port: int | None) -> None:
+    """Answer over HTTP with the champion, and follow its promotions."""
+    from serving import main as serve_main
+
+    serve_main(host=host, port=port)
+
+
+@cli.command()
+@click.option("--version", default="newest", show_default=True, help="Version of the registered model.")
+@click.option("--records", type=FOLDER, default=Path("data/records"), show_default=True)
+@click.option("--pages", type=FOLDER, default=Path("data/pages"), show_default=True)
+@click.option("--reason", default="", help="Kept in the ledger.")
+def promote(version: str, records: Path, pages: Path, reason: str) -> None:
+    """Hold a version against the champion, and make it the champion if every gate agrees."""
+    from vizecg import promoting
+
+    sys.exit(promoting.promote_and_show(version=version, records=records, pages=pages, reason=reason))
+
+
+@cli.command()
+@click.option("--reason", required=True, help="Kept in the ledger.")
+def rollback(reason: str) -> None:
+    """Make the previous champion the champion again."""
+    from vizecg import promoting
+
+    promoting.rollback_and_show(reason=reason)
+
+
+@cli.group(invoke_without_command=True)
+@click.pass_context
+def models(context: click.Context) -> None:
+    """List the registered versions."""
+    if context.invoked_subcommand is None:
+        from vizecg import promoting
+
+        promoting.show_versions()
+
+
+@models.command()
+@click.argument("version")
+def nominate(version: str) -> None:
+    """Make VERSION the challenger."""
+    from vizecg import promoting
+
+    promoting.nominate_and_show(version)
+
+
+@models.command()
+def history() -> None:
+    """Show the ledger: who made what the champion, when and why."""
+    from vizecg import promoting
+
+    promoting.show_history()
+
+
+@cli.command()
+@click.option("--set", "overrides", multiple=True, metavar="SECTION.NAME=VALUE", help=OVERRIDE_HELP)
+@click.option("--no-promote", is_flag=True, help="Stop after registering.")
+def retrain(overrides: tuple[str, ...], no_promote: bool) -> None:
+    """Run the pipeline as a Prefect flow in this folder: what has not changed is skipped."""
+    from vizecg.environment import enter
+    from vizecg.settings import Settings
+
+    enter(Settings())  # Prefect reads its home when it is imported
+    from flows.retrain import retrain_here
+
+    sys.exit(retrain_here(overrides=overrides, promote=not no_promote))
+
+
+@cli.command()
+@click.option("--data", help="physionet, a folder or an archive in PTB-XL's layout. Default: simulated records.")
+@click.option("--exit", "leave", is_flag=True, help="Stop everything after the first answer.")
+def demo(data: str | None, leave: bool) -> None:
+    """Run the whole job with its servers, then serve until Ctrl-C."""
+    from vizecg.demo import run_demo
+
+    sys.exit(run_demo(data=data or None, leave=leave))

@@ -1,0 +1,112 @@
+"""Pictures of a page set for people: a few pages in full, and one sheet that shows every class.
+
+A contact sheet is how one sees in ten seconds what a column of numbers hides: a
+camera that is too harsh, a field that cuts the traces, a label that does not fit.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from vizecg import intake
+from vizecg.labels import CODES
+from vizecg.pages import PageRecipe, draw_upload
+
+if TYPE_CHECKING:
+    from vizecg.records import RecordSet
+
+TILE_WIDTH_PX: Final = 470
+GAP_PX: Final = 14
+CAPTION_PX: Final = 26
+PAPER: Final = (250, 250, 248)
+INK: Final = (40, 40, 46)
+
+Picture = NDArray[np.uint8]
+
+
+def write_previews(folder: Path, *, record_set: "RecordSet", recipe: PageRecipe, number: int) -> None:
+    """Write the first records' pages as files of their own, as an application would upload them."""
+    folder.mkdir()
+    for row in range(min(number, len(record_set.table))):
+        ecg_id = int(record_set.table["ecg_id"].iloc[row])
+        for copy in range(recipe.copies):
+            upload = draw_upload(
+                record_set.signal_mv(row), sampling_hz=record_set.sampling_hz, ecg_id=ecg_id, copy=copy, recipe=recipe
+            )
+            ending = "png" if upload.data.startswith(b"\x89PNG") else "jpg"
+            (folder / f"{ecg_id:05d}-{copy}-{upload.camera}.{ending}").write_bytes(upload.data)
+
+
+def write_contact_sheet(path: Path, *, record_set: "RecordSet", recipe: PageRecipe) -> None:
+    """Write one row for each class: the first two copies, each as uploaded and as the model sees it."""
+    rows = [(code, row) for code in CODES if (row := _example_of(record_set, code=code)) is not None]
+    strips = [_strip(record_set, code=code, row=row, recipe=recipe) for code, row in rows]
+    if not strips:
+        strips = [_strip(record_set, code="no label", row=0, recipe=recipe)]
+    sheet = np.concatenate(strips, axis=0)
+    title = np.full((CAPTION_PX + GAP_PX, sheet.shape[1], 3), PAPER, np.uint8)
+    kind = "simulated records, no medical meaning" if record_set.source["simulated"] else "records"
+    _caption(
+        title, f"{len(record_set.table)} {kind} · left as uploaded, right as the model sees it · style {recipe.style}"
+    )
+    Image.fromarray(np.concatenate([title, sheet], axis=0)).save(path, optimize=False)
+
+
+def _example_of(record_set: "RecordSet", *, code: str) -> int | None:
+    """Row of the first record whose only label is `code`, else of the first that has it."""
+    labels = record_set.labels()
+    column = labels[:, CODES.index(code)] == 1
+    alone = np.flatnonzero(column & (labels.sum(axis=1) == 1))
+    having = alone if len(alone) else np.flatnonzero(column)
+    return int(having[0]) if len(having) else None
+
+
+def _strip(record_set: "RecordSet", *, code: str, row: int, recipe: PageRecipe) -> Picture:
+    ecg_id = int(record_set.table["ecg_id"].iloc[row])
+    tiles: list[Picture] = []
+    for copy in range(min(recipe.copies, 2)):
+        upload = draw_upload(
+            record_set.signal_mv(row), sampling_hz=record_set.sampling_hz, ecg_id=ecg_id, copy=copy, recipe=recipe
+        )
+        picture = intake.decode(upload.data)
+        taken = intake.normalise(picture, spec=recipe.spec)
+        findings = ", ".join(finding.code for finding in taken.findings) or "no findings"
+        left = _tile(picture, f"{code} · record {ecg_id} · copy {copy} · camera {upload.camera}")
+        right = _tile(taken.canonical, f"{taken.px_per_mm:.2f} px/mm · {findings}")
+        tiles += [left, right]
+    return _side_by_side(tiles)
+
+
+def _side_by_side(tiles: Sequence[Picture]) -> Picture:
+    height_px, width_px = max(len(tile) for tile in tiles), sum(tile.shape[1] for tile in tiles)
+    line = np.full((height_px, width_px, 3), PAPER, np.uint8)
+    left_px = 0
+    for tile in tiles:
+        line[: len(tile), left_px : left_px + tile.shape[1]] = tile
+        left_px += tile.shape[1]
+    return line
+
+
+def _tile(picture: Picture, caption: str) -> Picture:
+    coloured = picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
+    height_px = round(coloured.shape[0] * TILE_WIDTH_PX / coloured.shape[1])
+    smaller = coloured.shape[1] > TILE_WIDTH_PX
+    scaled = cv2.resize(
+        coloured, (TILE_WIDTH_PX, height_px), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    )
+    tile = np.full((height_px + CAPTION_PX + GAP_PX, TILE_WIDTH_PX + 2 * GAP_PX, 3), PAPER, np.uint8)
+    tile[CAPTION_PX : CAPTION_PX + height_px, GAP_PX : GAP_PX + TILE_WIDTH_PX] = scaled
+    _caption(tile, caption)
+    return tile
+
+
+def _caption(canvas: Picture, text: str) -> None:
+    """Write into the top line of a picture, in place."""
+    line = Image.fromarray(canvas[:CAPTION_PX])
+    ImageDraw.Draw(line).text((GAP_PX, 5), text, fill=INK, font=ImageFont.load_default(size=15))
+    canvas[:CAPTION_PX] = np.asarray(line)

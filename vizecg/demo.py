@@ -1,0 +1,311 @@
+"""The whole job on one machine: servers up, pipeline through Prefect, promotion, a first real answer."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from vizecg import workspace
+from vizecg.answer import Answer
+from vizecg.client import Client
+from vizecg.config import assignment
+from vizecg.environment import house_environment
+from vizecg.errors import GateRefused, InputError
+from vizecg.process import start_supervised, stop
+from vizecg.publish import locked
+from vizecg.servers import (
+    LOOPBACK,
+    MLFLOW_PORT,
+    PREFECT_PORT,
+    SERVICE_PORT,
+    Server,
+    free_port,
+    mlflow_command,
+    prefect_command,
+    started,
+    wait_until_healthy,
+)
+from vizecg.settings import Settings, repository_root
+
+SERVERS_UP_WITHIN_S: Final = 180
+SERVICE_UP_WITHIN_S: Final = 90
+PHYSIONET: Final = "physionet"
+PHYSIONET_LIMIT: Final = 1000
+
+
+def run_demo(*, data: str | None, leave: bool) -> int:
+    """Run it.
+
+    Args:
+        data: None for simulated records, "physionet", or a folder or archive in PTB-XL's layout.
+        leave: stop everything after the first answer; else serve until Ctrl-C.
+
+    Returns:
+        0, or 3 when a gate kept the old champion.
+
+    Raises:
+        InputError: something given cannot be used, or a server did not start.
+        Conflict: a demo is running in this checkout already.
+    """
+    began_s = time.monotonic()
+    checkout = repository_root()
+    settings = Settings(state_dir=checkout / ".state")
+    console = Console(highlight=False, soft_wrap=True)
+    with locked(settings.state_dir / "demo"), ExitStack() as stack:
+        place = _prepare_place(checkout, data=data, settings=settings, console=console)
+        servers = _start_servers(stack, place=place, settings=settings, console=console)
+        code = _run_flow(place, servers=servers)
+        if code != 0 and not _champion_can_answer(code, servers=servers, settings=settings):
+            return code  # the flow has said why
+        log, page = settings.state_dir / "logs" / "service.log", settings.state_dir / "demo-page.png"
+        service = _start_service(stack, place=place, servers=servers, log=log)
+        console.rule("one page, as an application would send it")
+        _show_answer(_ask_about_unseen_record(place, service=service, page=page), console=console)
+        _show_addresses(console, servers=servers, service=service, page=page, seconds=time.monotonic() - began_s)
+        if not leave:
+            console.print("Serving until Ctrl-C.")
+            _wait_for_interrupt(service)
+    return code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the pipeline runs, and with which environment variables."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servers:
+    """The two servers the job needs, and the environment that names them."""
+
+    mlflow: Server
+    prefect: Server
+    environment: Mapping[str, str]
+    since: datetime
+
+
+def _prepare_place(checkout: Path, *, data: str | None, settings: Settings, console: Console) -> Place:
+    environment = {**os.environ, **house_environment(settings)}
+    if data is None:
+        console.print(f"Records: {_configured_source(checkout)}. Running in this checkout.")
+        return Place(folder=checkout, environment=environment)
+    source, overrides = _source_of(data)
+    folder = settings.state_dir / "workspaces" / f"demo-{Path(source).name.split('.')[0] or 'root'}"
+    workspace.prepare(folder, checkout=checkout)
+    if changed := workspace.uncommitted_files(checkout):
+        console.print(f"Note: runs the last commit; changes not committed are left out ({', '.join(changed[:3])}).")
+    console.print(
+        f"Records: {source}. Running in a clone, {folder.relative_to(checkout)}, so the checkout stays as it is."
+    )
+    place = Place(folder=folder, environment=environment)
+    _vizecg(["source", "pin", *(f"--set={assignment}" for assignment in overrides)], place=place)
+    return place
+
+
+def _configured_source(checkout: Path) -> str:
+    from vizecg import steps
+    from vizecg.config import PARAMS_FILE, read_params
+    from vizecg.steps.ingest import Params
+
+    params = read_params(checkout / PARAMS_FILE, models=steps.params_models())["ingest"]
+    assert isinstance(params, Params)  # noqa: S101 (params_models says so)
+    return "simulated (they have no medical meaning)" if params.source == "simulated" else params.source
+
+
+def _source_of(data: str) -> tuple[str, list[str]]:
+    """What `DATA=` means as parameters."""
+    if data == PHYSIONET:
+        return data, [f"ingest.source={data}", f"ingest.limit={PHYSIONET_LIMIT}"]
+    path = Path(data).expanduser().resolve()
+    if not path.exists():
+        raise InputError(f"DATA={data}: there is no such folder or archive; allowed: {PHYSIONET}, a folder, an archive")
+    return str(path), [assignment("ingest.source", str(path))]
+
+
+def _start_servers(stack: ExitStack, *, place: Place, settings: Settings, console: Console) -> Servers:
+    mlflow_port, prefect_port = free_port(MLFLOW_PORT), free_port(PREFECT_PORT)
+    for name, wanted, port in (("MLflow", MLFLOW_PORT, mlflow_port), ("Prefect", PREFECT_PORT, prefect_port)):
+        if port != wanted:
+            console.print(f"Port {wanted} is taken: {name} listens on {port}.")
+    settings.artifact_root.mkdir(parents=True, exist_ok=True)
+    database_url = f"sqlite:///{settings.state_dir / 'mlflow.db'}"
+    logs = settings.state_dir / "logs"
+    mlflow = stack.enter_context(
+        started(
+            "MLflow",
+            mlflow_command(port=mlflow_port, database_url=database_url, artifact_root=settings.artifact_root),
+            url=f"http://{LOOPBACK}:{mlflow_port}",
+            health="/health",
+            cwd=settings.state_dir,
+            environment=place.environment,
+            log=logs / "mlflow.log",
+        )
+    )
+    prefect = stack.enter_context(
+        started(
+            "Prefect",
+            prefect_command(port=prefect_port),
+            url=f"http://{LOOPBACK}:{prefect_port}",
+            health="/api/health",
+            cwd=settings.state_dir,
+            environment=place.environment,
+            log=logs / "prefect.log",
+        )
+    )
+    with console.status("Starting MLflow and Prefect"):
+        for server in (mlflow, prefect):
+            wait_until_healthy(server, timeout_s=SERVERS_UP_WITHIN_S)
+    console.print(f"MLflow {mlflow.url} and Prefect {prefect.url} are up; their logs: {logs.name}/ in .state.")
+    environment = {
+        **place.environment,
+        "VIZECG_TRACKING_URI": mlflow.url,
+        "PREFECT_API_URL": f"{prefect.url}/api",
+        # The console is for people: the time of day and what was said.
+        "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  %(task_run_name)-8s  %(message)s",
+        "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  %(flow_name)-8s  %(message)s",
+        "PREFECT_LOGGING_COLORS": "false",
+    }
+    return Servers(mlflow=mlflow, prefect=prefect, environment=environment, since=datetime.now(UTC))
+
+
+def _run_flow(place: Place, *, servers: Servers) -> int:
+    command = [sys.executable, "-m", "vizecg", "retrain"]
+    sys.stdout.flush()
+    process = start_supervised(command, cwd=place.folder, environment=servers.environment, output=sys.stdout)
+    try:
+        return process.wait()
+    finally:
+        stop(process)
+
+
+def _champion_can_answer(code: int, *, servers: Servers, settings: Settings) -> bool:
+    """After a gate's no the champion goes on; a failed pipeline, or data that were refused, is the end."""
+    from vizecg.promotion import history
+
+    entries = history(Settings(state_dir=settings.state_dir, tracking_uri=servers.mlflow.url))
+    refused_just_now = bool(entries) and entries[-1].state == "refused" and entries[-1].created_at >= servers.since
+    has_champion = any(entry.state == "committed" for entry in entries)
+    return code == GateRefused.exit_code and refused_just_now and has_champion
+
+
+def _start_service(stack: ExitStack, *, place: Place, servers: Servers, log: Path) -> Server:
+    port = free_port(SERVICE_PORT)
+    service = stack.enter_context(
+        started(
+            "the service",
+            [sys.executable, "-m", "vizecg", "serve", "--port", str(port)],
+            url=f"http://{LOOPBACK}:{port}",
+            health="/ready",
+            cwd=place.folder,
+            environment=servers.environment,
+            log=log,
+        )
+    )
+    wait_until_healthy(service, timeout_s=SERVICE_UP_WITHIN_S)
+    return service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A page drawn from a record of fold 10, what was written beside the record, and the service's answer."""
+
+    ecg_id: int
+    page: Path
+    written: tuple[str, ...]
+    answer: Answer
+
+
+def _ask_about_unseen_record(place: Place, *, service: Server, page: Path) -> Question:
+    from vizecg.labels import CODES
+    from vizecg.printing import draw_signal
+    from vizecg.records import TEST_FOLD, read_record_set
+
+    record_set = read_record_set(place.folder / "data" / "records")
+    row = int(record_set.rows(folds=[TEST_FOLD])[0])
+    draw_signal(record_set.signal_mv(row), page, sampling_hz=record_set.sampling_hz)
+    labels = record_set.labels()[row]
+    with Client(service.url) as client:
+        answer = client.predict(page.read_bytes())
+    return Question(
+        ecg_id=int(record_set.table["ecg_id"].iloc[row]),
+        page=page,
+        written=tuple(code for code, present in zip(CODES, labels, strict=True) if present),
+        answer=answer,
+    )
+
+
+def _show_answer(question: Question, *, console: Console) -> None:
+    answer = question.answer
+    console.print(
+        f"Record {question.ecg_id} of fold 10, never trained on; written beside it: {', '.join(question.written)}."
+    )
+    console.print(
+        f"POST /v1/predict answers {answer.decision!r}, by {answer.model.name} version {answer.model.version}:"
+    )
+    table = Table("label", "", "probability", "threshold", "", box=None, pad_edge=False)
+    for label in answer.labels:
+        said = "yes" if label.positive else "no"
+        table.add_row(label.code, label.name, f"{label.probability:.3f}", f"{label.threshold:.3f}", said)
+    console.print(table)
+    for note in (*answer.notes, answer.disclaimer):
+        console.print(note)
+
+
+def _show_addresses(console: Console, *, servers: Servers, service: Server, page: Path, seconds: float) -> None:
+    console.rule(f"done in {seconds:.0f} s")
+    for name, address in (
+        ("service", f"{service.url}/v1/predict"),
+        ("API docs", f"{service.url}/docs"),
+        # MLflow 3 opens its view for language models unless told otherwise.
+        ("MLflow", f"{servers.mlflow.url}/#/experiments?workflowType=machine_learning"),
+        ("Prefect", servers.prefect.url),
+        ("ask again", f"curl --data-binary @{os.path.relpath(page)} {service.url}/v1/predict"),
+    ):
+        console.print(f"{name:<10} {address}")
+
+
+def _wait_for_interrupt(service: Server) -> None:
+    """Return at Ctrl-C or SIGTERM.
+
+    Raises:
+        InputError: the service ended by itself.
+    """
+    asked_to_stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
+    try:
+        while not asked_to_stop.wait(timeout=1):
+            if service.process.poll() is not None:
+                raise InputError(f"the service ended with code {service.process.returncode}; its log: {service.log}")
+    except KeyboardInterrupt:
+        pass
+
+
+def _vizecg(arguments: Sequence[str], *, place: Place) -> None:
+    """Run a command of ours in a place; its error is its own sentence.
+
+    Raises:
+        InputError: it did not end well.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "vizecg", *arguments],
+        cwd=place.folder,
+        env=dict(place.environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise InputError(done.stderr.strip().removeprefix("vizecg: "))

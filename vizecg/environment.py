@@ -1,0 +1,39 @@
+"""Environment of every program we start: nothing reports home, all state inside the checkout."""
+
+import os
+from typing import TYPE_CHECKING
+
+from vizecg import NOTHING_REPORTS_HOME
+
+if TYPE_CHECKING:
+    from vizecg.settings import Settings
+
+
+def house_environment(settings: "Settings") -> dict[str, str]:
+    """Variables to set for programs that run here, beside those of the shell."""
+    state = settings.state_dir
+    return {
+        **NOTHING_REPORTS_HOME,
+        "VIZECG_STATE_DIR": str(state),
+        "VIZECG_TRACKING_URI": settings.tracking_uri,
+        "VIZECG_LEDGER_URL": settings.ledger_url,
+        "PREFECT_HOME": str(state / "prefect"),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "DVC_SITE_CACHE_DIR": str(state / "dvc"),
+        "DVC_GLOBAL_CONFIG_DIR": str(state / "dvc"),
+        "MPLCONFIGDIR": str(state / "matplotlib"),
+        # A registry that does not answer is said to be down after seconds, not after minutes.
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "GIT_PYTHON_REFRESH": "quiet",
+        # Threads that spin while they wait starve each other where other work shares the cores.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def enter(settings: "Settings") -> None:
+    """Set these variables for this process and its children; what the user has set stays."""
+    for name, value in house_environment(settings).items():
+        os.environ.setdefault(name, value)

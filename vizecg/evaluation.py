@@ -1,0 +1,158 @@
+"""Evaluation: the artefact of evaluate. One model, asked as the service asks it, held against what is written."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vizecg import modelrun, publish, report
+from vizecg.bundle import OPERATING_POINT_FILE
+from vizecg.calibration import choose_thresholds, fit_calibration
+from vizecg.errors import InputError
+from vizecg.intake import CanonicalSpec
+from vizecg.labels import CODES
+from vizecg.operating_point import OperatingPoint
+from vizecg.pages import PageRecipe, draw_upload, take_in
+from vizecg.predictor import ImageModel
+from vizecg.progress import tracked
+from vizecg.records import TEST_FOLD, VALIDATION_FOLD, RecordSet
+
+if TYPE_CHECKING:
+    from vizecg.metrics import Scores
+
+EVALUATION: Final = "evaluation"
+SCHEMA_VERSION: Final = 1
+SCORES_FILE: Final = "metrics.json"
+PREDICTIONS_FILE: Final = "predictions.parquet"
+SIMULATED_NOTE: Final = "simulated records: no medical meaning"
+_PAGES_AT_ONCE: Final = 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asked:
+    """What the model said about one fold's standard pages."""
+
+    rows: NDArray[np.int64]
+    """Rows of the record set, labelled ones only."""
+    labels: NDArray[np.uint8]
+    logits: NDArray[np.float32]
+    refused: tuple[int, ...]
+    """ecg_id of the records whose page the intake took for no ECG; scored all the same."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A verified model run, ready to be asked."""
+
+    network: ImageModel
+    recipe: PageRecipe
+    description: dict[str, Any]
+    digest: str
+
+
+def read_model(model_run: Path, *, threads: int) -> Model:
+    """Verify a model run and open its ONNX file.
+
+    Raises:
+        InputError: it is not there, damaged, or no model.
+    """
+    manifest = publish.verify(model_run, kind=modelrun.MODEL_RUN, schema_version=modelrun.SCHEMA_VERSION)
+    description = json.loads((model_run / modelrun.DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    spec = CanonicalSpec(**description["image"])
+    return Model(
+        network=ImageModel(model_run / modelrun.ONNX_FILE, spec=spec, threads=threads),
+        recipe=PageRecipe(spec=spec, **description["recipe"]),
+        description=description,
+        digest=manifest.digest,
+    )
+
+
+def ask(model: Model, *, record_set: RecordSet, fold: int) -> Asked:
+    """Draw the standard page of every labelled record of a fold as a file, and send its bytes the way of an upload.
+
+    Raises:
+        InputError: the fold has no such record.
+    """
+    rows = record_set.rows(folds=[fold])
+    if not len(rows):
+        raise InputError(f"fold {fold} holds no labelled record; folds 9 and 10 are needed to calibrate and to score")
+    ecg_ids = record_set.table["ecg_id"].to_numpy()[rows]
+    logits, canonical, refused = [], [], []
+    for row, ecg_id in tracked(zip(rows.tolist(), ecg_ids.tolist(), strict=True), total=len(rows), what=f"fold {fold}"):
+        upload = draw_upload(
+            record_set.signal_mv(row), sampling_hz=record_set.sampling_hz, ecg_id=ecg_id, copy=0, recipe=model.recipe
+        )
+        page = take_in(upload, row=row, ecg_id=ecg_id, copy=0, spec=model.recipe.spec)
+        canonical.append(page.canonical)
+        if not page.entry["is_ecg"]:
+            refused.append(ecg_id)
+        if len(canonical) == _PAGES_AT_ONCE:
+            logits.append(model.network.logits(np.stack(canonical)))
+            canonical.clear()
+    if canonical:
+        logits.append(model.network.logits(np.stack(canonical)))
+    return Asked(
+        rows=rows,
+        labels=record_set.labels()[rows],
+        logits=np.concatenate(logits),
+        refused=tuple(refused),
+    )
+
+
+def fit_operating_point(
+    validation: Asked, *, min_positives: int, abstain_margin: float, fitted_on: dict[str, Any]
+) -> OperatingPoint:
+    """Calibrate on the validation fold, then choose thresholds on the calibrated probabilities."""
+    calibration = fit_calibration(validation.labels, validation.logits)
+    probabilities = calibration.apply(validation.logits)
+    thresholds = choose_thresholds(validation.labels, probabilities, codes=CODES, min_positives=min_positives)
+    positives = dict(zip(CODES, validation.labels.sum(axis=0).tolist(), strict=True))
+    return OperatingPoint(
+        classes=CODES,
+        slope=calibration.slope,
+        bias=calibration.bias,
+        thresholds=thresholds.values,
+        pooled_thresholds=thresholds.pooled,
+        abstain_margin=abstain_margin,
+        fitted_on={"fold": VALIDATION_FOLD, "records": len(validation.rows), "positives": positives, **fitted_on},
+    )
+
+
+def write(
+    staging: Path, *, model: Model, record_set: RecordSet, test: Asked, point: OperatingPoint, scores: "Scores"
+) -> dict[str, Any]:
+    """Fill a staging folder; returns what `metrics.json` says."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "fold": TEST_FOLD,
+        "model_run": model.digest,
+        "record_set": record_set.digest,
+        "simulated": record_set.simulated,
+        "refused_by_intake": len(test.refused),
+        **scores.to_dict(),
+    }
+    (staging / SCORES_FILE).write_text(publish.to_json(content), encoding="utf-8")
+    (staging / OPERATING_POINT_FILE).write_text(point.to_json(), encoding="utf-8")
+    probabilities = point.probabilities(test.logits)
+    _write_predictions(staging / PREDICTIONS_FILE, record_set=record_set, test=test, probabilities=probabilities)
+    scored = report.Scored(
+        codes=CODES,
+        labels=test.labels,
+        probabilities=probabilities,
+        thresholds=np.asarray(point.thresholds),
+        note=f"{len(test.rows)} records of fold {TEST_FOLD}" + (f", {SIMULATED_NOTE}" if record_set.simulated else ""),
+    )
+    report.write_tables(staging, scored)
+    report.write_figures(staging / "figures", scored)
+    return content
+
+
+def _write_predictions(path: Path, *, record_set: RecordSet, test: Asked, probabilities: NDArray[np.float64]) -> None:
+    table = record_set.table.iloc[test.rows][["ecg_id", "patient_id", "sex", "age_band", *CODES]].reset_index(drop=True)
+    for k, code in enumerate(CODES):
+        table[f"logit_{code}"] = test.logits[:, k]
+        table[f"probability_{code}"] = probabilities[:, k]
+    table.to_parquet(path, index=False, compression="zstd")

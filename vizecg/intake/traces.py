@@ -1,0 +1,120 @@
+"""Is this a page of ECG traces? Curves, not letters, rules or surfaces, must run across the field, one above another.
+
+Judged by shape alone and before any model: a model answers whatever it is shown.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# An inked pixel of a pen stroke is at least this share of full ink.
+_INKED = 0.3
+
+# No stretch of a trace is straight for so long; axes, table rules, frames and grids are.
+_RULE_ACROSS_MM = 28.0
+_RULE_DOWN_MM = 45.0  # longer than the tallest QRS that fits between rows
+_TRACE_WIDTH_MM = 12.0  # most words are shorter
+_TRACE_HEIGHT_MM = 1.2
+# A trace is a function of time: it meets each column once. Joined letters do so twice or more, and
+# so do traces of rows that touch, but no more often than rows fit into their height.
+_MOST_RUNS_A_COLUMN = 1.45
+_ROW_PITCH_MM = 12.0
+# Letters fill a third or more of the box around their word; QRS complexes make a trace's box high and empty.
+_WORD_WIDTH_MM = 45.0
+_FULLEST_SHORT, _FULLEST_LONG = 0.22, 0.33
+_SURFACE_MM = 1.8  # no pen is so wide
+
+_MIN_CONTRAST = 40  # of 255, between ink and paper
+_MAX_INK_SHARE = 0.22
+_FEWEST_TRACES, _MOST_TRACES = 2, 26
+_MIN_COLUMNS_SHARE = 0.6  # pages of PTB-XL reach .88 at 2 px/mm and .97 at 6
+# Share of the curves' ink in upright strokes: .17 and more on pages of PTB-XL at 5 mm/mV, .01 in smooth charts.
+_STEEP_MM = 2.0
+_MIN_STEEP_SHARE = 0.08
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceReading:
+    """What was found across the field, and why it is no ECG if it is none."""
+
+    contrast: int
+    """Levels of 255 between paper and ink."""
+
+    ink_share: float
+    """Of the field's area."""
+
+    trace_columns_share: float
+    """Of the field's width: where at least two and not absurdly many curves lie above one another."""
+
+    objection: str | None
+    """None for a page of traces."""
+
+
+def read_traces(ink: NDArray[np.uint8], *, contrast: int, px_per_mm: float) -> TraceReading:
+    """Judge a field.
+
+    Args:
+        ink: (height, width) coverage by ink, 0–255, grid and paper removed.
+        contrast: levels between paper and ink before they were stretched to 0–255.
+        px_per_mm: scale of `ink`.
+    """
+    if contrast < _MIN_CONTRAST:
+        return TraceReading(
+            contrast=contrast, ink_share=0.0, trace_columns_share=0.0, objection="nothing is drawn on the paper"
+        )
+    inked = np.asarray(ink > round(_INKED * 255), dtype=np.uint8)
+    ink_share = float(inked.mean())
+    if ink_share > _MAX_INK_SHARE:
+        return TraceReading(
+            contrast=contrast,
+            ink_share=ink_share,
+            trace_columns_share=0.0,
+            objection=f"{ink_share:.0%} of it is dark, more than lines on paper are",
+        )
+    curves = _curves(inked, px_per_mm=px_per_mm)
+    starts = cv2.reduce(cv2.subtract(curves[1:], curves[:-1]), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
+    share = float(np.mean((starts >= _FEWEST_TRACES) & (starts <= _MOST_TRACES)))
+    strokes = _opened(curves & inked, width_px=1, height_px=round(_STEEP_MM * px_per_mm))
+    steep_share = float(strokes.sum()) / max(float(curves.sum()), 1.0)
+    objection = None
+    if steep_share < _MIN_STEEP_SHARE:
+        objection = "its curves have no steep strokes, which QRS complexes are"
+    if share < _MIN_COLUMNS_SHARE:
+        objection = f"curves that could be leads, one above another, cover {share:.0%} of its width"
+    return TraceReading(contrast=contrast, ink_share=ink_share, trace_columns_share=share, objection=objection)
+
+
+def _curves(inked: NDArray[np.uint8], *, px_per_mm: float) -> NDArray[np.uint8]:
+    """(height, width) 0 or 1: connected strokes that are neither rules nor letters nor surfaces."""
+    rules = _opened(inked, width_px=round(_RULE_ACROSS_MM * px_per_mm), height_px=1)
+    rules |= _opened(inked, width_px=1, height_px=round(_RULE_DOWN_MM * px_per_mm))
+    strokes = inked & ~np.asarray(cv2.dilate(rules, np.ones((3, 3), np.uint8)), dtype=np.uint8)
+    strokes = np.asarray(cv2.morphologyEx(strokes, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), dtype=np.uint8)
+    surface_px = max(2, round(_SURFACE_MM * px_per_mm))
+    surfaces = _opened(strokes, width_px=surface_px, height_px=surface_px)
+    starts = cv2.subtract(strokes[1:], strokes[:-1])  # subtraction stops at 0: 1 where ink begins below paper
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
+    filled = np.bincount(labels[surfaces > 0], minlength=len(boxes))
+    runs = np.bincount(labels[1:][starts > 0], minlength=len(boxes))
+    width_px, height_px = boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT]
+    touching_rows = 1 + height_px / (_ROW_PITCH_MM * px_per_mm)
+    most_runs = np.where(touching_rows < 2, _MOST_RUNS_A_COLUMN, 1.2 * touching_rows)
+    fullest = np.where(width_px < _WORD_WIDTH_MM * px_per_mm, _FULLEST_SHORT, _FULLEST_LONG)
+    kept = (
+        (width_px >= _TRACE_WIDTH_MM * px_per_mm)
+        & (height_px >= _TRACE_HEIGHT_MM * px_per_mm)
+        & (filled < 0.25 * boxes[:, cv2.CC_STAT_AREA])
+        & (runs <= most_runs * width_px)
+        & (boxes[:, cv2.CC_STAT_AREA] <= fullest * width_px * height_px)
+    )
+    kept[0] = False  # the background
+    return np.asarray(kept[labels], dtype=np.uint8)
+
+
+def _opened(mask: NDArray[np.uint8], *, width_px: int, height_px: int) -> NDArray[np.uint8]:
+    # A constant border of 0: a rule that runs out of the picture still counts its length inside only.
+    kernel = np.ones((height_px, width_px), np.uint8)
+    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(opened, dtype=np.uint8)

@@ -1,0 +1,80 @@
+"""ModelRun: the artefact of train. Weights, the ONNX that is scored and served, and how it came to be."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vizecg.labels import CODES
+from vizecg.publish import to_json
+
+if TYPE_CHECKING:
+    from vizecg.pages import PageSet
+    from vizecg.records import RecordSet
+    from vizecg.steps.train import Params
+    from vizecg.training import EpochReport, TrainedModel
+
+MODEL_RUN: Final = "model-run"
+SCHEMA_VERSION: Final = 1
+
+ONNX_FILE: Final = "model.onnx"
+WEIGHTS_FILE: Final = "model.safetensors"
+DESCRIPTION_FILE: Final = "model.json"
+HISTORY_FILE: Final = "metrics.jsonl"
+CURVES_FILE: Final = "curves.csv"
+_HEADS: Final = ("image", "signal", "fused")
+
+
+def write(
+    staging: Path,
+    *,
+    trained: "TrainedModel",
+    params: "Params",
+    record_set: "RecordSet",
+    page_set: "PageSet",
+) -> None:
+    """Fill a staging folder. Nothing in it depends on the clock, so equal runs are equal bytes."""
+    from vizecg.export import export_onnx, save_weights
+
+    spec = page_set.spec
+    save_weights(trained.model, staging / WEIGHTS_FILE)
+    export_onnx(trained.model, staging / ONNX_FILE, image_height_px=spec.height_px, image_width_px=spec.width_px)
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "classes": list(CODES),
+        "task": "superdiagnostic",
+        "image": {"height_px": spec.height_px, "width_px": spec.width_px, "px_per_mm": spec.px_per_mm},
+        "config": params.model.model_dump(mode="json"),
+        "params": params.model_dump(mode="json"),
+        "recipe": page_set.recipe,
+        "precision": trained.precision,
+        "best_epoch": trained.best_epoch,
+        "best_auroc": trained.best_auroc,
+        "records": record_set.digest,
+        "pages": page_set.digest,
+        "source": dict(record_set.source),
+        "simulated": record_set.simulated,
+    }
+    (staging / DESCRIPTION_FILE).write_text(to_json(description), encoding="utf-8")
+    _write_history(staging, history=trained.history)
+
+
+def numbers(report: "EpochReport") -> dict[str, float]:
+    """Metric name -> value of one epoch, as MLflow shows them; what is not defined is left out."""
+    found: dict[str, float | None] = {f"loss/{name}": value for name, value in report.losses.items()}
+    found |= {f"fold9/auroc_{head}": value for head, value in report.validation_auroc.items()}
+    found |= {f"fold9/auroc_{code}": value for code, value in report.class_auroc.items()}
+    found |= {"distillation_weight": report.distillation_weight, "learning_rate": report.learning_rate}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _write_history(staging: Path, *, history: tuple["EpochReport", ...]) -> None:
+    import json
+
+    lines: list[dict[str, Any]] = [{"epoch": report.epoch, **numbers(report)} for report in history]
+    text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+    (staging / HISTORY_FILE).write_text(text, encoding="utf-8")
+    heads = [head for head in _HEADS if any(head in report.validation_auroc for report in history)]
+    rows = [["epoch", *heads]]
+    for report in history:
+        values = (report.validation_auroc.get(head) for head in heads)
+        rows.append([str(report.epoch), *("" if value is None else f"{value:.6f}" for value in values)])
+    (staging / CURVES_FILE).write_text("".join(",".join(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,0 +1,141 @@
+"""Record -> page: ink on a sheet, and the page as a file."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+import simplejpeg  # type: ignore[import-untyped] # its wheel has no stubs
+from numpy.typing import NDArray
+
+from vizecg.labels import LEADS
+from vizecg.page.layout import Box, PlacedStrip, Sheet, sheet
+from vizecg.page.raster import sinc_table, stroke
+from vizecg.page.style import STANDARD, Style
+
+# Coefficients of luma in JPEG and in every gray conversion (ITU-R BT.601).
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+_PNG_FILTER_UP = 2
+_PNG_PALETTE = 3
+_PNG_PER_METRE = 1
+
+_sinc_table = cache(sinc_table)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Page:
+    """A drawn page: one byte a pixel into `palette`, and where to find what on it."""
+
+    index: NDArray[np.uint8]
+    palette: NDArray[np.uint8]
+    px_per_mm: float
+    mm_per_s: float
+    mm_per_mv: float
+    boxes: dict[str, Box]
+    """Strip key -> left, top, right, bottom in pixels: the strip's time by its row's pitch; ink may leave it."""
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """(height, width, 3)."""
+        colours = np.ascontiguousarray(self.palette.reshape(256, 1, 3))
+        # OpenCV's colour maps need no particular channel order when they are handed over.
+        return np.asarray(cv2.applyColorMap(self.index, colours), dtype=np.uint8)
+
+    @property
+    def gray(self) -> NDArray[np.uint8]:
+        """(height, width) luma."""
+        return np.asarray(cv2.LUT(self.index, np.rint(self.palette @ _LUMA).astype(np.uint8)), dtype=np.uint8)
+
+
+def draw_page(
+    signal_mv: NDArray[np.floating], *, sampling_hz: float, style: Style = STANDARD, px_per_mm: float
+) -> Page:
+    """Print a record.
+
+    Args:
+        signal_mv: (12, samples) potentials, leads in the order of `vizecg.labels.LEADS`.
+            NaN breaks the line; a strip that asks for more time than there is ends early.
+        sampling_hz: samples per second.
+        style: how to print it.
+        px_per_mm: resolution of the page.
+
+    Raises:
+        ValueError: signal_mv is not (12, samples), or a rate is not finite and above 0.
+    """
+    if signal_mv.ndim != 2 or signal_mv.shape[0] != len(LEADS) or signal_mv.shape[1] < 2:
+        raise ValueError(f"signal_mv must be (12, samples), got shape {signal_mv.shape}")
+    if not (np.isfinite(sampling_hz) and sampling_hz > 0):
+        raise ValueError(f"sampling_hz must be finite and above 0, got {sampling_hz!r}")
+    blank = sheet(style, px_per_mm=px_per_mm)
+    index = blank.index.copy()
+    for placed in blank.strips:
+        lead_mv = signal_mv[LEADS.index(placed.strip.lead)]
+        _draw_strip(index, lead_mv, sampling_hz=sampling_hz, placed=placed, blank=blank, style=style)
+    return Page(
+        index=index,
+        palette=blank.palette,
+        px_per_mm=px_per_mm,
+        mm_per_s=style.mm_per_s,
+        mm_per_mv=style.mm_per_mv,
+        boxes=dict(blank.boxes),
+    )
+
+
+def _draw_strip(
+    index: NDArray[np.uint8],
+    lead_mv: NDArray[np.floating],
+    *,
+    sampling_hz: float,
+    placed: PlacedStrip,
+    blank: Sheet,
+    style: Style,
+) -> None:
+    # A quarter second of neighbours on both sides: what the filter reads, and no more to convert.
+    first = max(0, int((placed.strip.start_s - 0.25) * sampling_hz))
+    end = int((placed.strip.start_s + placed.strip.duration_s + 0.25) * sampling_hz) + 1
+    samples_per_px = sampling_hz / blank.scale.px_per_s
+    stroke(
+        index,
+        (placed.baseline_px - lead_mv[first:end] * blank.scale.px_per_mv).astype(np.float32),
+        samples_per_px=samples_per_px,
+        first_sample_px=placed.left_px + (first / sampling_hz - placed.strip.start_s) * blank.scale.px_per_s,
+        span_px=(placed.left_px, placed.left_px + placed.width_px),
+        radius_px=style.ink_width_mm / 2 * blank.scale.px_per_mm,
+        table=_sinc_table(),
+    )
+
+
+def encode_png(page: Page) -> bytes:
+    """Write a palette PNG that knows its resolution, so that it prints true to scale.
+
+    Every row is filtered by the one above it: grid and blank paper become runs of
+    zeros, which the fastest deflate still packs well.
+    """
+    height, width = page.index.shape
+    rows = np.empty((height, width + 1), dtype=np.uint8)
+    rows[:, 0] = _PNG_FILTER_UP
+    rows[0, 1:] = page.index[0]
+    np.subtract(page.index[1:], page.index[:-1], out=rows[1:, 1:])  # modulo 256, as PNG wants it
+    px_per_m = round(page.px_per_mm * 1000)
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _PNG_PALETTE, 0, 0, 0)),
+            _png_chunk(b"PLTE", page.palette.tobytes()),
+            _png_chunk(b"pHYs", struct.pack(">IIB", px_per_m, px_per_m, _PNG_PER_METRE)),
+            _png_chunk(b"IDAT", zlib.compress(rows.data, level=1)),
+            _png_chunk(b"IEND", b""),
+        )
+    )
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def encode_jpeg(page: Page, *, quality: int) -> bytes:
+    """Write a baseline JPEG with halved chroma, as phones and scanners do."""
+    return bytes(simplejpeg.encode_jpeg(page.rgb, quality=quality, colorspace="RGB", colorsubsampling="420"))

@@ -1,0 +1,117 @@
+"""Processes that do not outlive the one that started them.
+
+`kill -9` of `dvc repro` would leave its trainer running, and a second repro
+would start beside it. On Linux the kernel tells a child when its parent ends, if
+the child asks for that; elsewhere the lock on the output folder is what remains.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+_PR_SET_PDEATHSIG: Final = 1
+GRACE_S: Final = 10.0
+
+
+def die_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
+    """Ask the kernel to send this process a signal when its parent ends; does nothing outside Linux."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, with_signal) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:  # it died before the kernel knew of the wish
+        os.kill(os.getpid(), with_signal)
+
+
+def start_supervised(
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], output: IO[str] | int
+) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own that ends with this process, however this process ends.
+
+    Args:
+        command: program and arguments; no shell.
+        cwd: its working directory.
+        environment: all of its environment variables.
+        output: where stdout and stderr go.
+
+    Returns:
+        The supervisor. SIGTERM to it ends the whole group, after `GRACE_S` by force.
+        Its exit code is the command's.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "vizecg.process", *command],
+        cwd=cwd,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End a supervised command and everything it started; returns when it is gone."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(timeout=GRACE_S + 5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def supervise(command: Sequence[str]) -> int:
+    """Run a command; when told to stop, or left alone, stop every process of this group.
+
+    Returns:
+        The command's exit code, or 128 + the signal that ended it.
+    """
+    stopping = threading.Event()
+
+    def stop_group(*_: object) -> None:
+        if not stopping.is_set():
+            stopping.set()
+            os.killpg(os.getpgrp(), signal.SIGTERM)
+            threading.Timer(GRACE_S, os.killpg, (os.getpgrp(), signal.SIGKILL)).start()
+
+    signal.signal(signal.SIGTERM, stop_group)
+    signal.signal(signal.SIGINT, stop_group)
+    die_with_parent(signal.SIGTERM)
+    code = subprocess.Popen(command).wait()
+    while stopping.is_set() and _others_in_group():  # the timer ends those that do not want to, and this process
+        time.sleep(0.05)
+    return code if code >= 0 else 128 - code
+
+
+def _others_in_group() -> bool:
+    """Whether another process of this group is alive; outside Linux nobody can tell, so nobody is waited for."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name_ends, fields = stat.read_text().rsplit(")", 1)
+        except (OSError, ValueError):
+            continue
+        state, _, group = fields.split()[:3]
+        if int(group) == os.getpgrp() and state != "Z" and name_ends.split(" ", 1)[0] != str(os.getpid()):
+            return True
+    return False
+
+
+def main() -> None:
+    """`python -m vizecg.process COMMAND…`, as the leader of its own process group."""
+    code = supervise(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)  # the timer of a group that is gone must not be waited for
+
+
+if __name__ == "__main__":
+    main()

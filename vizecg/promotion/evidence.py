@@ -1,0 +1,94 @@
+"""What challenger and champion say about the same test pages."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vizecg.errors import InputError
+from vizecg.gates import Candidate, Evidence
+from vizecg.labels import CODES
+
+if TYPE_CHECKING:
+    from vizecg.intake import CanonicalSpec
+    from vizecg.pages import PageSet
+    from vizecg.predictor import Predictor
+    from vizecg.records import RecordSet
+
+
+def gather_evidence(challenger: Path, champion: Path | None, *, records: Path, pages: Path) -> Evidence:
+    """Run both bundles by the predictor on the standard pages of fold 10.
+
+    Args:
+        challenger: bundle folder.
+        champion: bundle folder; None when there is none that can be run.
+        records: record set, for labels and patients.
+        pages: page set made from it.
+
+    Raises:
+        InputError: a folder is missing or damaged, pages and records do not
+            belong together, or fold 10 is empty.
+    """
+    from vizecg.pages import read_page_set
+    from vizecg.predictor import Predictor
+    from vizecg.records import TEST_FOLD, read_record_set
+
+    record_set, page_set = read_record_set(records), read_page_set(pages)
+    if page_set.records_digest != record_set.digest:
+        raise InputError(f"{pages} was drawn from other records than {records}; run render again")
+    rows = record_set.rows(folds=(TEST_FOLD,))
+    if not len(rows):
+        raise InputError(f"{records} has no labelled record in fold {TEST_FOLD}, so no model can be judged on it")
+    predictor = Predictor.load(challenger)
+    known = [code for code in predictor.operating_point.classes if code in CODES]
+    if known != list(predictor.operating_point.classes):
+        raise InputError(
+            f"{challenger} answers {list(predictor.operating_point.classes)}, the labels are {list(CODES)}"
+        )
+    test_pages = _TestPages(record_set, page_set=page_set, rows=rows)
+    columns = [CODES.index(code) for code in known]
+    return Evidence(
+        labels=record_set.labels()[rows][:, columns].astype(bool),
+        patient_ids=record_set.table["patient_id"].to_numpy(np.int64)[rows],
+        challenger=_ask(predictor, test_pages=test_pages),
+        champion=_ask(Predictor.load(champion), test_pages=test_pages) if champion is not None else None,
+    )
+
+
+class _TestPages:
+    """The same pages at whatever size a model takes them."""
+
+    def __init__(self, record_set: "RecordSet", *, page_set: "PageSet", rows: NDArray[np.int64]) -> None:
+        self._record_set = record_set
+        self._page_set = page_set
+        self._rows = rows
+
+    def at(self, spec: "CanonicalSpec") -> NDArray[np.uint8]:
+        """(rows, height, width); as rendered where the size is the same, else drawn and taken in anew."""
+        if spec == self._page_set.spec:
+            return self._page_set.canonical(self._page_set.pages_of(self._rows, copy=0))
+        return np.stack([self._draw(int(row), spec) for row in self._rows])
+
+    def _draw(self, row: int, spec: "CanonicalSpec") -> NDArray[np.uint8]:
+        from vizecg import intake
+        from vizecg.pages import PageRecipe, draw_upload
+
+        upload = draw_upload(
+            self._record_set.signal_mv(row),
+            sampling_hz=self._record_set.sampling_hz,
+            ecg_id=int(self._record_set.table["ecg_id"].iloc[row]),
+            copy=0,
+            recipe=PageRecipe(**self._page_set.recipe, spec=self._page_set.spec),
+        )
+        return intake.normalise(intake.decode(upload.data), spec=spec).canonical
+
+
+def _ask(predictor: "Predictor", *, test_pages: _TestPages) -> Candidate:
+    logits = predictor.model.logits(test_pages.at(predictor.model.spec))
+    return Candidate(
+        bundle_digest=predictor.identity.bundle_digest,
+        classes=tuple(predictor.operating_point.classes),
+        simulated=predictor.identity.simulated,
+        probabilities=predictor.operating_point.probabilities(logits),
+    )

@@ -1,0 +1,388 @@
+"""Moving the champion: judge, write down, move the alias, read back, commit.
+
+The ledger decides and the alias is its projection. So a process that dies
+anywhere in between leaves a row that says what it was about, and the next one
+ends it: committed when the alias was moved, reverted when it was not.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from vizecg import bundle as bundles
+from vizecg import tracking
+from vizecg.errors import Conflict, InputError
+from vizecg.gates import Candidate, Evidence, Params, Verdict, judge
+from vizecg.promotion.ledger import Action, Entry, Head, Ledger, Move, lineage_of, withdrawn_by
+from vizecg.registry import DIGEST_TAG, BrokenVersion, NoSuchVersion, PinnedVersion, Registry
+from vizecg.settings import CHALLENGER, CHAMPION, MODEL_NAME, Settings, shown
+
+NEWEST: Final = "newest"
+
+Gather = Callable[[Path, Path | None], Evidence]
+"""Folders of challenger and champion (None when it cannot be run) -> what both say about the same pages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a promotion or rollback came to.
+
+    Attributes:
+        state: `committed`, `refused` by the gates, or `already champion`.
+        sequence: of the ledger's row; None when none was needed.
+        verdict: of the gates; None for a rollback.
+        notes: what else was found and done, in sentences.
+    """
+
+    action: Action
+    state: Literal["committed", "refused", "already champion"]
+    version: str
+    bundle_digest: str
+    previous_version: str | None
+    sequence: int | None
+    verdict: Verdict | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 done or nothing to do, 3 a gate said no."""
+        return 3 if self.state == "refused" else 0
+
+    @property
+    def sentence(self) -> str:
+        """What to tell people."""
+        name = f"{MODEL_NAME} version {self.version}"
+        if self.state == "already champion":
+            return f"{name} is already champion"
+        if self.state == "refused" and self.verdict is not None:
+            return f"{name} was refused: " + "; ".join(row.sentence for row in self.verdict.refusals)
+        instead = f" instead of version {self.previous_version}" if self.previous_version else ""
+        return f"{name} is champion now{instead}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Champion:
+    """The champion of today; `pinned` is None when the registry no longer has it."""
+
+    bundle_digest: str
+    version: str
+    identity: Mapping[str, Any]
+    pinned: PinnedVersion | None
+
+
+def promote(
+    settings: Settings,
+    *,
+    version: str = NEWEST,
+    gather: Gather,
+    params: Params,
+    actor: str,
+    reason: str = "",
+    automatic: bool = False,
+) -> Outcome:
+    """Hold a version against the champion, and make it the champion when no gate says no.
+
+    Args:
+        settings: which registry, which ledger.
+        version: number of the version, or `newest`.
+        gather: runs both models; called only when there is something to decide.
+        params: the gates.
+        actor: who wants it.
+        reason: why, for the ledger.
+        automatic: no person has chosen this version, so one that was rolled back
+            stays back; `newest` is no person's choice either.
+
+    Raises:
+        InputError: the registry or the ledger does not answer, there is no such
+            version, or its files are not what was registered.
+        Conflict: somebody else is promoting, was first, or has moved the alias by hand.
+    """
+    ledger, registry = Ledger(settings.ledger_url), Registry(settings)
+    finish_interrupted(settings)
+    head = ledger.head()
+    _refuse_if_pending(head)
+    champion, notes = _champion(settings, head)
+    pinned = _find(settings, version)
+    if champion is not None and champion.bundle_digest == pinned.bundle_digest:
+        return Outcome(
+            action="promote",
+            state="already champion",
+            version=pinned.version,
+            bundle_digest=pinned.bundle_digest,
+            previous_version=champion.version,
+            sequence=None,
+            verdict=Verdict(allowed=True, already_champion=True, rows=()),
+            notes=notes,
+        )
+    challenger_folder = registry.fetch(pinned)
+    tracking.set_alias(settings, alias=CHALLENGER, pinned=pinned)
+    champion_folder, gone = _fetch_champion(registry, champion)
+    evidence = gather(challenger_folder, champion_folder)
+    evidence = replace(
+        _with_champion_that_is_gone(evidence, champion=champion),
+        withdrawn=_withdrawn(ledger.entries(), pinned) if automatic or version == NEWEST else None,
+    )
+    verdict = judge(evidence, params=params)
+    move = Move(
+        action="promote",
+        version=pinned.version,
+        bundle_digest=pinned.bundle_digest,
+        actor=actor,
+        reason=reason,
+        identity={"classes": list(evidence.challenger.classes), "simulated": evidence.challenger.simulated},
+        verdict=verdict.to_dict(),
+    )
+    return _decide(settings, ledger, head=head, champion=champion, move=move, verdict=verdict, notes=(*notes, *gone))
+
+
+def rollback(settings: Settings, *, actor: str, reason: str) -> Outcome:
+    """Make the champion before this one the champion again; one whose files are damaged is passed over.
+
+    Raises:
+        InputError: there is none to go back to, or registry or ledger do not answer.
+        Conflict: somebody else is promoting, or was first.
+    """
+    ledger = Ledger(settings.ledger_url)
+    finish_interrupted(settings)
+    head = ledger.head()
+    _refuse_if_pending(head)
+    lineage = lineage_of(ledger.entries())
+    if not lineage:
+        raise InputError(f"{MODEL_NAME} has no champion yet, so there is nothing to roll back; see `vizecg models`")
+    notes: list[str] = []
+    for digest, number, identity in _earlier(lineage):
+        try:
+            pinned = _pin_digest(settings, digest, number=number)
+            folder = Registry(settings).fetch(pinned)
+        except (BrokenVersion, NoSuchVersion) as error:
+            notes.append(f"version {number} was passed over: {error}")
+            continue
+        now = lineage[-1]
+        move = Move(
+            action="rollback",
+            version=pinned.version,
+            bundle_digest=digest,
+            actor=actor,
+            reason=reason,
+            identity=identity or _identity_of(folder),
+            verdict={},
+        )
+        entry = ledger.begin(move, head=head, previous=(now.version, now.bundle_digest))
+        _carry_out(settings, ledger, entry, pinned=pinned)
+        return Outcome(
+            action="rollback",
+            state="committed",
+            version=pinned.version,
+            bundle_digest=digest,
+            previous_version=now.version,
+            sequence=entry.sequence,
+            verdict=None,
+            notes=tuple(notes),
+        )
+    why = f": {'; '.join(notes)}" if notes else ""
+    raise InputError(f"{MODEL_NAME} has no champion before version {lineage[-1].version} to go back to{why}")
+
+
+def nominate(settings: Settings, *, version: str) -> PinnedVersion:
+    """Let the alias `challenger` point at a version whose files are whole."""
+    pinned = _find(settings, version)
+    Registry(settings).fetch(pinned)
+    tracking.set_alias(settings, alias=CHALLENGER, pinned=pinned)
+    return pinned
+
+
+def history(settings: Settings) -> tuple[Entry, ...]:
+    """The whole ledger, oldest first."""
+    return Ledger(settings.ledger_url).entries()
+
+
+def finish_interrupted(settings: Settings) -> Entry | None:
+    """End a promotion or rollback whose process died: commit it when the alias was moved, else revert it.
+
+    Returns:
+        The row that was ended; None when there was none, or somebody is still at it.
+    """
+    ledger = Ledger(settings.ledger_url)
+    pending = ledger.head().pending
+    if pending is None or not pending.abandoned:
+        return None
+    now = tracking.aliased(settings, alias=CHAMPION)
+    moved = now is not None and now.bundle_digest == pending.bundle_digest
+    return ledger.finish(pending, state="committed" if moved else "reverted")
+
+
+def put_back(settings: Settings) -> str | None:
+    """Let the alias `champion` point again at what the ledger says.
+
+    Returns:
+        What was done, in a sentence; None when nothing had to be.
+
+    Raises:
+        InputError: the registry does not have the ledger's champion any more.
+    """
+    champion = Ledger(settings.ledger_url).head().champion
+    if champion is None:
+        return None
+    now = tracking.aliased(settings, alias=CHAMPION)
+    if now is not None and now.bundle_digest == champion.bundle_digest:
+        return None
+    pinned = _pin_digest(settings, champion.bundle_digest, number=champion.version)
+    tracking.set_alias(settings, alias=CHAMPION, pinned=pinned)
+    was = f"was version {now.version}" if now else "was not set"
+    return f"{MODEL_NAME}@{CHAMPION} {was}, the ledger says version {pinned.version}: put back"
+
+
+def _decide(
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    head: Head,
+    champion: _Champion | None,
+    move: Move,
+    verdict: Verdict,
+    notes: Sequence[str],
+) -> Outcome:
+    previous = (champion.version, champion.bundle_digest) if champion else None
+    if verdict.allowed:
+        entry = ledger.begin(move, head=head, previous=previous)
+        _carry_out(settings, ledger, entry, pinned=_pin_digest(settings, move.bundle_digest, number=move.version))
+        _drop_challenger(settings, move.bundle_digest)
+    else:
+        entry = ledger.refuse(move, head=head, previous=previous)
+    return Outcome(
+        action="promote",
+        state="committed" if verdict.allowed else "refused",
+        version=move.version,
+        bundle_digest=move.bundle_digest,
+        previous_version=champion.version if champion else None,
+        sequence=entry.sequence,
+        verdict=verdict,
+        notes=tuple(notes),
+    )
+
+
+def _carry_out(settings: Settings, ledger: Ledger, entry: Entry, *, pinned: PinnedVersion) -> None:
+    try:
+        tracking.set_alias(settings, alias=CHAMPION, pinned=pinned)
+        ledger.finish(entry, state="committed")
+    except BaseException:
+        with suppress(InputError):  # the first error is the one to tell; without this the lease ends it
+            ledger.abandon(entry)
+        raise
+
+
+def _champion(settings: Settings, head: Head) -> tuple[_Champion | None, tuple[str, ...]]:
+    """Who is champion: as the ledger says; before its first row, as the alias does."""
+    now = tracking.aliased(settings, alias=CHAMPION)
+    said = head.champion
+    if said is None:
+        if now is None:
+            return None, ()
+        identity = {"simulated": now.tags.get("simulated") == "true"}
+        return _Champion(bundle_digest=now.bundle_digest, version=now.version, identity=identity, pinned=now), ()
+    if now is not None and now.bundle_digest != said.bundle_digest:
+        raise Conflict(
+            f"{MODEL_NAME}@{CHAMPION} is version {now.version}, the ledger says version {said.version}: somebody moved "
+            f"it by hand; put it back, or go back to version {now.version} by `vizecg rollback`"
+        )
+    try:
+        pinned = now or _pin_digest(settings, said.bundle_digest, number=said.version)
+    except NoSuchVersion:
+        pinned = None
+    notes: tuple[str, ...] = ()
+    if now is None and pinned is not None:  # a registry that was wiped and filled again
+        tracking.set_alias(settings, alias=CHAMPION, pinned=pinned)
+        notes = (f"{MODEL_NAME}@{CHAMPION} was not set, the ledger says version {pinned.version}: put back",)
+    return (
+        _Champion(
+            bundle_digest=said.bundle_digest,
+            version=pinned.version if pinned else said.version,
+            identity=said.identity,
+            pinned=pinned,
+        ),
+        notes,
+    )
+
+
+def _fetch_champion(registry: Registry, champion: _Champion | None) -> tuple[Path | None, tuple[str, ...]]:
+    if champion is None:
+        return None, ()
+    if champion.pinned is None:
+        return None, (f"the registry has no version of the champion, bundle {champion.bundle_digest[:12]}, any more",)
+    try:
+        return registry.fetch(champion.pinned), ()
+    except BrokenVersion as error:
+        return None, (f"the champion cannot be run: {error}",)
+
+
+def _with_champion_that_is_gone(evidence: Evidence, *, champion: _Champion | None) -> Evidence:
+    """A champion that cannot be run is still one: what is known of it decides the gates that need no run."""
+    if champion is None or evidence.champion is not None:
+        return evidence
+    known = Candidate(
+        bundle_digest=champion.bundle_digest,
+        classes=tuple(champion.identity.get("classes", evidence.challenger.classes)),
+        simulated=bool(champion.identity.get("simulated", False)),
+        probabilities=None,
+    )
+    return replace(evidence, champion=known)
+
+
+def _find(settings: Settings, version: str) -> PinnedVersion:
+    if version != NEWEST:
+        tracking.client(settings)  # makes the embedded database: an empty registry is empty, not missing
+        return Registry(settings).version(version)
+    known = next((found for found in tracking.all_versions(settings) if DIGEST_TAG in (found.tags or {})), None)
+    if known is None:
+        raise NoSuchVersion(
+            f"the registry at {shown(settings.tracking_uri)} has no version of {MODEL_NAME}; register one first"
+        )
+    return Registry(settings).version(str(known.version))
+
+
+def _pin_digest(settings: Settings, digest: str, *, number: str) -> PinnedVersion:
+    """Pin the version of a bundle: a registry that was filled again may have given it another number."""
+    found = tracking.find_version(settings, digest=digest)
+    if found is None:
+        raise NoSuchVersion(
+            f"the registry at {shown(settings.tracking_uri)} has no version with bundle {digest[:12]}…, "
+            f"once version {number}"
+        )
+    return Registry(settings).version(str(found.version))
+
+
+def _earlier(lineage: Sequence[Entry]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Digest, version and identity of the champions before this one, the last one first."""
+    earlier = [(entry.bundle_digest, entry.version, entry.identity) for entry in reversed(lineage[:-1])]
+    first = lineage[0]
+    if first.action == "promote" and first.expected_champion and first.previous_version:  # from before the ledger
+        earlier.append((first.expected_champion, first.previous_version, {}))
+    return earlier
+
+
+def _identity_of(folder: Path) -> dict[str, Any]:
+    contract = bundles.read(folder)[1]
+    return {"classes": [entry.code for entry in contract.classes], "simulated": contract.simulated}
+
+
+def _withdrawn(entries: Sequence[Entry], pinned: PinnedVersion) -> str | None:
+    by = withdrawn_by(entries).get(pinned.bundle_digest)
+    if by is None:
+        return None
+    return f"version {pinned.version} was rolled back by {by.actor} on {by.created_at:%Y-%m-%d} ({by.reason})"
+
+
+def _refuse_if_pending(head: Head) -> None:
+    if head.pending is not None:
+        raise Conflict(
+            f"{head.pending.actor} is making version {head.pending.version} the champion right now; "
+            "see `vizecg models history`, then try again"
+        )
+
+
+def _drop_challenger(settings: Settings, digest: str) -> None:
+    now = tracking.aliased(settings, alias=CHALLENGER)
+    if now is not None and now.bundle_digest == digest:
+        tracking.drop_alias(settings, alias=CHALLENGER)

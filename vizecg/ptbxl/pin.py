@@ -1,0 +1,70 @@
+"""`data/source.json`: the source that was agreed on, by a digest of what it holds."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from vizecg.errors import InputError
+from vizecg.publish import to_json, write_atomically
+
+PIN_SCHEMA_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """What a source holds: `objects` files, and one digest over all of it."""
+
+    uri: str
+    simulated: bool
+    objects: int
+    digest: str
+
+
+def write(path: Path, pin: Pin) -> Mapping[str, Any]:
+    """Write down what was agreed on."""
+    content = {"schema_version": PIN_SCHEMA_VERSION, **asdict(pin)}
+    write_atomically(path, to_json(content))
+    return content
+
+
+def read_pin(path: Path) -> Pin:
+    """Read what was agreed on.
+
+    Raises:
+        InputError: the file is missing or is not a pin of this version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.pop("schema_version")
+        pinned = Pin(**content)
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there: no source is pinned; run `vizecg source pin`") from None
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path} is not a pinned source; write it with `vizecg source pin`") from None
+    if version != PIN_SCHEMA_VERSION:
+        raise InputError(
+            f"{path} has schema_version {version}, expected {PIN_SCHEMA_VERSION}; write it with `vizecg source pin`"
+        )
+    return pinned
+
+
+def require(pinned: Pin, *, found: Pin) -> None:
+    """Hold what a source gives against what was agreed on.
+
+    Raises:
+        InputError: they differ.
+    """
+    if pinned == found:
+        return
+    raise InputError(
+        f"data/source.json pins {pinned.uri} (digest {pinned.digest[:12]}…), but ingest.source gives {found.uri} "
+        f"(digest {found.digest[:12]}…); if that is meant, run `vizecg source pin`"
+    )
+
+
+def digest_of(content: Sequence[object]) -> str:
+    """SHA-256 of anything JSON can write, in hex."""
+    return hashlib.sha256(to_json(content).encode()).hexdigest()

@@ -1,0 +1,58 @@
+"""Where state lives and which servers to talk to: environment variables with prefix `VIZECG_`.
+
+Numbers that change a result are parameters (params.yaml), never settings.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MODEL_NAME: Final = "vizecgnet"
+EXPERIMENT_NAME: Final = "vizecg"
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+# The largest file that is taken for a picture: by the service as a body, by the command line from a disk.
+LARGEST_PICTURE_BYTES: Final = 20_000_000
+# Up to the last @ of the authority, for a password may hold one that nobody has encoded.
+_USER_INFO: Final = re.compile(r"://[^/\s]*@")
+
+
+def shown(uri: str) -> str:
+    """Mask user names and passwords in an address, or in a text with addresses: for everything people read."""
+    return _USER_INFO.sub("://***@", uri)
+
+
+def repository_root(start: Path | None = None) -> Path:
+    """Find the nearest folder at or above `start` that holds params.yaml; without one, `start` itself."""
+    here = (start or Path.cwd()).resolve()
+    return next((folder for folder in (here, *here.parents) if (folder / "params.yaml").is_file()), here)
+
+
+class Settings(BaseSettings):
+    """Read once, by whoever starts a program; handed on as an argument."""
+
+    model_config = SettingsConfigDict(env_prefix="VIZECG_", frozen=True, extra="ignore")
+
+    state_dir: Path = Field(default_factory=lambda: repository_root() / ".state")
+    tracking_uri: str = Field(
+        default_factory=lambda data: f"sqlite:///{data['state_dir'] / 'mlflow.db'}",
+        description="MLflow: an http(s) address, or a database of this machine",
+    )
+    ledger_url: str = Field(
+        default_factory=lambda data: f"sqlite:///{data['state_dir'] / 'ledger.db'}",
+        description="SQLAlchemy address of the promotion ledger",
+    )
+    bundle: Path | None = Field(default=None, description="a bundle folder to use instead of the champion")
+
+    @property
+    def artifact_root(self) -> Path:
+        """Where the embedded MLflow keeps files; a server of a team keeps them elsewhere."""
+        return self.state_dir / "artifacts"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Verified copies of registered bundles, named by digest."""
+        return self.state_dir / "cache"

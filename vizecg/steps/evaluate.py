@@ -1,0 +1,66 @@
+"""Ask the trained model as the service would; calibrate on fold 9, score on fold 10, once."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from vizecg.config import Section
+from vizecg.errors import InputError
+
+if TYPE_CHECKING:
+    from vizecg.metrics import Estimate
+
+
+class Params(Section):
+    """Section `evaluate` of params.yaml."""
+
+    min_positives: int = Field(ge=1, description="of a class in fold 9, for a threshold of its own")
+    abstain_margin: float = Field(ge=0, lt=1)
+    resamples: int = Field(ge=100, description="of the bootstrap by patient")
+    seed: int = Field(ge=0)
+    threads: int = Field(ge=1)
+
+
+def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, metrics: Path) -> None:
+    """Read record set and model run, write the evaluation, and its numbers once more for `dvc metrics`."""
+    from vizecg import evaluation as evaluations
+    from vizecg import publish
+    from vizecg.labels import CODES
+    from vizecg.metrics import score
+    from vizecg.records import TEST_FOLD, VALIDATION_FOLD, read_record_set
+
+    record_set = read_record_set(records)
+    model = evaluations.read_model(model_run, threads=params.threads)
+    if model.description["records"] != record_set.digest:
+        raise InputError(f"{model_run} was trained on other records than {records} holds; run train again")
+    kind, version = evaluations.EVALUATION, evaluations.SCHEMA_VERSION
+    with publish.publishing(evaluation, kind=kind, schema_version=version) as staging:
+        validation = evaluations.ask(model, record_set=record_set, fold=VALIDATION_FOLD)
+        point = evaluations.fit_operating_point(
+            validation,
+            min_positives=params.min_positives,
+            abstain_margin=params.abstain_margin,
+            fitted_on={"records_digest": record_set.digest, "model_run": model.digest},
+        )
+        test = evaluations.ask(model, record_set=record_set, fold=TEST_FOLD)
+        scores = score(
+            test.labels,
+            point.probabilities(test.logits),
+            codes=CODES,
+            thresholds=point.thresholds,
+            patient_ids=record_set.table["patient_id"].to_numpy()[test.rows],
+            resamples=params.resamples,
+            seed=params.seed,
+        )
+        content = evaluations.write(staging, model=model, record_set=record_set, test=test, point=point, scores=scores)
+    publish.write_atomically(metrics, publish.to_json(content))
+    print(f"evaluate: fold 10 macro AUROC {_said(scores.macro['auroc'])}, {scores.records} records")
+
+
+def _said(estimate: "Estimate") -> str:
+    if estimate.value is None:
+        return "not defined"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f} (no interval)"
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"

@@ -1,0 +1,130 @@
+"""Draw each record as ECG pages and store what the intake makes of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from vizecg.config import Section
+from vizecg.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vizecg.pages import DrawnPage, PageRecipe
+    from vizecg.records import RecordSet
+
+PREVIEWS = 6
+RECORDS_PER_TASK = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one worker is handed at a time."""
+
+    first_row: int
+    ecg_ids: list[int]
+    signals_uv: "NDArray[np.int16]"
+
+
+class Params(Section):
+    """Section `render` of params.yaml."""
+
+    seed: int = Field(ge=0)
+    copies: int = Field(ge=1, le=16)
+    style: str
+    camera: str
+    upload_px_per_mm: float = Field(ge=2, le=16)
+    px_per_mm: float = Field(ge=1, le=4)
+    workers: int = Field(ge=0, le=256)
+    contact_sheet: Literal["labelled", "none"] = "labelled"
+
+
+def run(params: Params, *, records: Path, pages: Path) -> None:
+    """Read the record set, write the page set; both are verified and published by their manifests."""
+    from vizecg import contact, publish
+    from vizecg.pages import PAGE_SET, SCHEMA_VERSION, write_pages
+    from vizecg.progress import tracked
+    from vizecg.records import read_record_set
+
+    recipe = page_recipe(params)
+    record_set = read_record_set(records)
+    total = len(record_set.table) * params.copies
+    with publish.publishing(pages, kind=PAGE_SET, schema_version=SCHEMA_VERSION) as staging:
+        drawn = tracked(_drawn(record_set, recipe=recipe, workers=params.workers), total=total, what="pages")
+        write_pages(staging, drawn, total=total, recipe=recipe, records_digest=record_set.digest)
+        if params.contact_sheet == "labelled":
+            contact.write_previews(staging / "previews", record_set=record_set, recipe=recipe, number=PREVIEWS)
+            contact.write_contact_sheet(staging / "contact_sheet.png", record_set=record_set, recipe=recipe)
+    print(f"render: {total} pages of {len(record_set.table)} records, {params.copies} a record")
+
+
+def page_recipe(params: Params) -> "PageRecipe":
+    """Turn parameters into a recipe.
+
+    Raises:
+        InputError: there is no such style or camera preset.
+    """
+    from vizecg.camera import PRESETS
+    from vizecg.intake import CanonicalSpec
+    from vizecg.page import STYLES
+    from vizecg.page.style import FIELD_HEIGHT_MM, FIELD_WIDTH_MM
+    from vizecg.pages import PageRecipe
+
+    for name, value, known in (("style", params.style, STYLES), ("camera", params.camera, PRESETS)):
+        if value not in known:
+            raise InputError(f"params.yaml: render.{name} is {value!r}; known: {sorted(known)}")
+    spec = CanonicalSpec(
+        height_px=round(FIELD_HEIGHT_MM * params.px_per_mm),
+        width_px=round(FIELD_WIDTH_MM * params.px_per_mm),
+        px_per_mm=params.px_per_mm,
+    )
+    return PageRecipe(
+        style=params.style,
+        camera=params.camera,
+        copies=params.copies,
+        upload_px_per_mm=params.upload_px_per_mm,
+        seed=params.seed,
+        spec=spec,
+    )
+
+
+def _drawn(record_set: "RecordSet", *, recipe: "PageRecipe", workers: int) -> Iterator["DrawnPage"]:
+    """Yield all pages, record by record and copy by copy, whatever the number of workers."""
+    from vizecg.executors import in_order, local_executor
+
+    ecg_ids = record_set.table["ecg_id"].tolist()
+    batches = (
+        Batch(
+            first_row=start,
+            ecg_ids=ecg_ids[start : start + RECORDS_PER_TASK],
+            signals_uv=record_set.signals_uv[start : start + RECORDS_PER_TASK],
+        )
+        for start in range(0, len(ecg_ids), RECORDS_PER_TASK)
+    )
+    draw = partial(_draw_batch, sampling_hz=record_set.sampling_hz, recipe=recipe)
+    with local_executor(workers) as executor:
+        for pages in in_order(executor, draw, batches, ahead=2 * max(workers, 1)):
+            yield from pages
+
+
+def _draw_batch(batch: Batch, *, sampling_hz: float, recipe: "PageRecipe") -> list["DrawnPage"]:
+    import cv2
+    import numpy as np
+
+    from vizecg.pages import draw_upload, take_in
+    from vizecg.records import UV_PER_MV
+
+    cv2.setNumThreads(1)  # the workers are the parallelism
+    pages = []
+    for position, (ecg_id, signal_uv) in enumerate(zip(batch.ecg_ids, batch.signals_uv, strict=True)):
+        signal_mv = signal_uv.astype(np.float32) / UV_PER_MV
+        for copy in range(recipe.copies):
+            upload = draw_upload(signal_mv, sampling_hz=sampling_hz, ecg_id=ecg_id, copy=copy, recipe=recipe)
+            row = batch.first_row + position
+            pages.append(take_in(upload, row=row, ecg_id=ecg_id, copy=copy, spec=recipe.spec))
+    return pages

@@ -1,0 +1,91 @@
+"""Train VizECGNet on pages and signals; keep the best epoch of fold 9, as tensors and as ONNX."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from vizecg.errors import InputError
+from vizecg.recipe import Recipe
+
+if TYPE_CHECKING:
+    from vizecg.batches import TrainingData
+    from vizecg.pages import PageSet
+    from vizecg.records import RecordSet
+    from vizecg.training import EpochReport
+
+
+class Params(Recipe):
+    """Section `train` of params.yaml."""
+
+    seed: int = Field(ge=0)
+
+
+def run(params: Params, *, verdict: Path, records: Path, pages: Path, model_run: Path) -> None:
+    """Read record set and page set, train, write the model run; an interrupted training goes on where it was."""
+    from vizecg import modelrun, publish
+    from vizecg.pages import read_page_set
+    from vizecg.progress import training_progress
+    from vizecg.records import read_record_set
+    from vizecg.settings import Settings
+    from vizecg.tracking import live_run
+    from vizecg.training import train
+
+    record_set, page_set = read_record_set(records), read_page_set(pages)
+    _refuse_unvalidated(verdict, record_set=record_set, page_set=page_set)
+    data = training_data(record_set, page_set=page_set)
+    checkpoints = model_run.parent / f".{model_run.name}.checkpoint"
+    with (
+        publish.publishing(model_run, kind=modelrun.MODEL_RUN, schema_version=modelrun.SCHEMA_VERSION) as staging,
+        live_run(Settings(), name="train", params=params.model_dump(mode="json")) as live,
+        training_progress() as progress,
+    ):
+
+        def on_epoch(report: "EpochReport") -> None:
+            progress.epoch(report)
+            live(report.epoch, modelrun.numbers(report))
+
+        trained = train(
+            data,
+            Recipe.model_validate(params.model_dump(exclude={"seed"})),
+            seed=params.seed,
+            checkpoint_dir=checkpoints,
+            on_epoch=on_epoch,
+            on_step=progress.step,
+        )
+        modelrun.write(staging, trained=trained, params=params, record_set=record_set, page_set=page_set)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    print(f"train: best epoch {trained.best_epoch} of {params.epochs}, fold 9 macro AUROC {trained.best_auroc:.3f}")
+
+
+def training_data(record_set: "RecordSet", *, page_set: "PageSet") -> "TrainingData":
+    """Folds 1–8 to learn from, fold 9 to choose the epoch; records without a label of the task take no part."""
+    import numpy as np
+
+    from vizecg.batches import TrainingData
+    from vizecg.records import TRAIN_FOLDS, VALIDATION_FOLD
+
+    index = page_set.index
+    return TrainingData(
+        pages=page_set.canonical(np.arange(len(index))),
+        page_row=index["row"].to_numpy(),
+        page_copy=index["copy"].to_numpy(),
+        signals_uv=record_set.signals_uv,
+        labels=record_set.labels(),
+        ecg_ids=record_set.table["ecg_id"].to_numpy(),
+        training_rows=record_set.rows(folds=TRAIN_FOLDS),
+        validation_rows=record_set.rows(folds=[VALIDATION_FOLD]),
+        digest=f"{record_set.digest}:{page_set.digest}",
+    )
+
+
+def _refuse_unvalidated(verdict: Path, *, record_set: "RecordSet", page_set: "PageSet") -> None:
+    try:
+        said = json.loads(verdict.read_text(encoding="utf-8"))
+        validated = (said["passed"], said["records"], said["pages"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{verdict} is no verdict of validate; run validate first") from None
+    if validated != (True, record_set.digest, page_set.digest):
+        raise InputError(f"{verdict} is about other records or pages than these; run validate again")

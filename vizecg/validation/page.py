@@ -1,0 +1,263 @@
+"""The report for people: one HTML file, nothing loaded from elsewhere, readable by day and by night."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Final
+
+from vizecg.labels import CODES, SUPERDIAGNOSTIC
+from vizecg.records import AGE_BANDS, FOLDS, TEST_FOLD, VALIDATION_FOLD, Reason, RecordSet
+from vizecg.signals import QUALITY_FLAGS
+from vizecg.validation.judge import Outcome
+from vizecg.validation.suites import FLAG_NAMES, REFERENCE_PREVALENCE
+from vizecg.validation.tables import TABLES, TableName
+
+REASON_NAMES: Final[Mapping[str, str]] = {
+    Reason.MISSING_FILE: "a file is not there",
+    Reason.OUTSIDE_FOLDER: "it names a file outside its folder",
+    Reason.FILE_CHECKSUM: "a file is not the one that was published",
+    Reason.HEADER_UNREADABLE: "its header cannot be read",
+    Reason.TRUNCATED: "its recording is cut short or too long",
+    Reason.HEADER_CHECKSUM: "its recording is not the one its header describes",
+    Reason.WRONG_UNITS: "it is not in millivolts",
+    Reason.WRONG_RATE: "it has another sampling rate",
+    Reason.WRONG_LENGTH: "it is not ten seconds long",
+    Reason.DUPLICATE_LEAD: "a lead comes twice",
+    Reason.UNKNOWN_LEAD: "it has a lead that is none of the twelve",
+    Reason.MISSING_LEAD: "a lead is missing",
+    Reason.NOT_A_NUMBER: "samples are missing",
+    Reason.OUT_OF_RANGE: "its voltages are too large for any heart",
+    Reason.LEAD_RELATION: "its limb leads contradict each other",
+}
+
+_TABLE_NAMES: Final[Mapping[TableName, tuple[str, str]]] = {
+    "records": ("Patients and diagnoses", "what the tables say about each record"),
+    "signals": ("Recordings", "the voltages themselves, measured again"),
+    "pages": ("Pages", "the drawings that the model will look at"),
+}
+
+
+def render_page(outcomes: Sequence[Outcome], *, record_set: RecordSet, pages: int) -> str:
+    """Give the whole page; equal findings give equal bytes."""
+    body = (
+        _heading(outcomes, record_set=record_set)
+        + _tiles(outcomes, record_set=record_set, pages=pages)
+        + _attention(outcomes)
+        + _arrived(record_set)
+        + _mixture(record_set)
+        + _quality(record_set)
+        + "".join(_expectations(name, outcomes) for name in TABLES)
+        + _colophon(record_set)
+    )
+    return _TEMPLATE.replace("{style}", _STYLE).replace("{body}", body)
+
+
+def _heading(outcomes: Sequence[Outcome], *, record_set: RecordSet) -> str:
+    failed = sum(not outcome.passed and outcome.check.hard for outcome in outcomes)
+    warnings = sum(not outcome.passed and not outcome.check.hard for outcome in outcomes)
+    if failed:
+        kind, verdict = (
+            "fails",
+            f"Stop: {_count(failed, 'thing')} that must be true {'is' if failed == 1 else 'are'} not.",
+        )
+        advice = "Nothing is trained on this data until that is mended."
+    elif warnings:
+        kind, verdict = "look", f"Good to use, with {_count(warnings, 'warning')}."
+        advice = "Everything that must be true is. Somebody should look at the warnings; they stop nothing."
+    else:
+        kind, verdict, advice = "holds", "Good to use.", "Everything that was checked is as it should be."
+    simulated = (
+        '<p class="simulated"><b>Simulated records.</b> They were made by a program and have no medical meaning.</p>'
+        if record_set.simulated
+        else ""
+    )
+    return (
+        f"<header><h1>Can a model learn from this data?</h1>{simulated}"
+        f'<div class="verdict {kind}"><strong>{escape(verdict)}</strong><span>{escape(advice)}</span></div></header>'
+    )
+
+
+def _tiles(outcomes: Sequence[Outcome], *, record_set: RecordSet, pages: int) -> str:
+    passed = sum(outcome.passed for outcome in outcomes)
+    tiles = (
+        (f"{len(record_set):,}", "records"),
+        (f"{record_set.table['patient_id'].nunique():,}", "patients"),
+        (f"{pages:,}", "pages"),
+        (f"{passed} of {len(outcomes)}", "checks hold"),
+    )
+    return f'<ul class="tiles">{"".join(f"<li><b>{value}</b>{name}</li>" for value, name in tiles)}</ul>'
+
+
+def _attention(outcomes: Sequence[Outcome]) -> str:
+    broken = sorted((outcome for outcome in outcomes if not outcome.passed), key=lambda one: not one.check.hard)
+    if not broken:
+        return ""
+    return f"<section><h2>What to look at</h2>{_list(broken)}</section>"
+
+
+def _arrived(record_set: RecordSet) -> str:
+    counts = record_set.counts
+    rows = [("Records that came in", counts["in"], ""), ("… kept", counts["published"], "")]
+    rows += [("… of these without a diagnosis", counts["unlabelled"], "kept, but nothing is learned from them")]
+    rows += [("… set aside", counts["quarantined"], "listed one by one in quarantine.csv")]
+    rows += [(f"…… because {REASON_NAMES[reason]}", number, "") for reason, number in counts["by_reason"].items()]
+    lines = "".join(
+        f"<tr><td>{escape(name)}</td><td class=number>{number:,}</td><td class=note>{escape(note)}</td></tr>"
+        for name, number, note in rows
+    )
+    return f"<section><h2>What came in</h2><table>{lines}</table></section>"
+
+
+def _mixture(record_set: RecordSet) -> str:
+    table, total = record_set.table, len(record_set)
+    classes = (
+        (f"{entry.name} ({entry.code})", int(table[entry.code].sum()), REFERENCE_PREVALENCE[entry.code])
+        for entry in SUPERDIAGNOSTIC
+    )
+    ages = ((band, int((table["age_band"] == band).sum()), None) for band in AGE_BANDS)
+    sexes = ((sex, int((table["sex"] == sex).sum()), None) for sex in ("female", "male", "unknown"))
+    folds = ((_fold_name(fold), int((table["fold"] == fold).sum()), None) for fold in FOLDS)
+    return (
+        "<section><h2>Who and what</h2>"
+        "<h3>Diagnoses</h3><p class=note>A record can have several. The line marks the share in all of PTB-XL.</p>"
+        f"{_bars(classes, total=total)}"
+        f"<div class=columns><div><h3>Age in years</h3>{_bars(ages, total=total)}</div>"
+        f"<div><h3>Sex</h3>{_bars(sexes, total=total)}<h3>Folds</h3>{_bars(folds, total=total)}</div></div></section>"
+    )
+
+
+def _fold_name(fold: int) -> str:
+    return {VALIDATION_FOLD: f"{fold} (to tune on)", TEST_FOLD: f"{fold} (to test on)"}.get(fold, f"{fold} (to learn)")
+
+
+def _quality(record_set: RecordSet) -> str:
+    flags = ((FLAG_NAMES[flag], int(record_set.table[flag].sum()), None) for flag in QUALITY_FLAGS)
+    return (
+        "<section><h2>Poor recordings</h2><p class=note>Kept on purpose: a hospital's paper looks like this too. "
+        f"Recordings that have …</p>{_bars(flags, total=len(record_set))}</section>"
+    )
+
+
+def _bars(entries: Iterable[tuple[str, int, float | None]], *, total: int) -> str:
+    """Rows of name, count and share; a line where a reference share is given."""
+    rows = []
+    for name, number, reference in entries:
+        share = number / total if total else 0.0
+        mark = "" if reference is None else f'<i style="left:{reference:.1%}"></i>'
+        bar = f'<div class=bar><span style="width:{share:.1%}"></span>{mark}</div>'
+        rows.append(
+            f"<tr><td>{escape(name)}</td><td class=wide>{bar}</td>"
+            f"<td class=number>{number:,}</td><td class=number>{_share(share)}</td></tr>"
+        )
+    return f"<table class=bars>{''.join(rows)}</table>"
+
+
+def _share(share: float) -> str:
+    return f"{share:.0%}" if share == 0 or share >= 0.1 else f"{share:.1%}"
+
+
+def _expectations(name: TableName, outcomes: Sequence[Outcome]) -> str:
+    of_table = [outcome for outcome in outcomes if outcome.check.table == name]
+    title, subtitle = _TABLE_NAMES[name]
+    held = sum(outcome.passed for outcome in of_table)
+    return (
+        f"<section><h2>{title}</h2><details><summary>{held} of {len(of_table)} checks hold: {subtitle}</summary>"
+        f"{_list(of_table)}</details></section>"
+    )
+
+
+def _list(outcomes: Iterable[Outcome]) -> str:
+    return f"<ol class=checks>{''.join(_item(outcome) for outcome in outcomes)}</ol>"
+
+
+def _item(outcome: Outcome) -> str:
+    kind = "holds" if outcome.passed else "fails" if outcome.check.hard else "look"
+    word = {"holds": "✓ holds", "fails": "✗ must be mended", "look": "! look at it"}[kind]
+    why = "" if outcome.passed else f"<span class=why>{escape(outcome.check.why)}</span>"
+    return (
+        f'<li class="{kind}" id="{_anchor(outcome)}"><em>{word}</em><div><b>{escape(outcome.check.says)}</b>'
+        f"<span>{escape(outcome.found[:1].upper() + outcome.found[1:])}.</span>{why}</div></li>"
+    )
+
+
+def _anchor(outcome: Outcome) -> str:
+    return escape(f"{outcome.check.id}-{'ok' if outcome.passed else 'broken'}", quote=True)
+
+
+def _colophon(record_set: RecordSet) -> str:
+    return (
+        f"<footer>Source: {escape(str(record_set.source['uri']))}. Record set {record_set.digest[:12]}, "
+        f"{record_set.sampling_hz} Hz, classes {', '.join(CODES)}. Written by <code>vizecg validate</code>.</footer>"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+_TEMPLATE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>VizECG: can a model learn from this data?</title>
+<style>{style}</style>
+</head>
+<body>{body}</body>
+</html>
+"""
+
+_STYLE: Final = """
+:root { --ink: #1d2430; --soft: #5b6472; --paper: #f6f5f2; --card: #ffffff; --line: #e2e0da; --bar: #b8434e;
+  --track: #eceae5; --holds: #1f7a4d; --look: #946000; --fails: #b3261e; --tint-holds: #e6f3ec;
+  --tint-look: #fbf1da; --tint-fails: #fbe7e5; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e6e1; --soft: #a3a8b1; --paper: #15181d; --card: #1e2228;
+  --line: #333841; --bar: #d9727b; --track: #2a2f37; --holds: #6fcf9b; --look: #e6b450; --fails: #f2877f;
+  --tint-holds: #1b3227; --tint-look: #372d17; --tint-fails: #3b2120; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 54rem; padding: 2.5rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 1rem; text-wrap: balance; }
+h2 { font-size: 1.15rem; margin: 0 0 .6rem; }
+h3 { font-size: .95rem; margin: 1rem 0 .3rem; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1.1rem 1.3rem;
+  margin: 1rem 0; }
+.verdict { border-radius: 10px; padding: 1rem 1.3rem; border-left: 6px solid; }
+.verdict strong { display: block; font-size: 1.25rem; }
+.verdict.holds { background: var(--tint-holds); border-color: var(--holds); }
+.verdict.look { background: var(--tint-look); border-color: var(--look); }
+.verdict.fails { background: var(--tint-fails); border-color: var(--fails); }
+.simulated { border: 1px dashed var(--soft); border-radius: 8px; padding: .5rem .9rem; margin: 0 0 1rem; }
+.tiles { list-style: none; display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .8rem;
+  padding: 0; margin: 1rem 0; }
+.tiles li { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .7rem 1.1rem;
+  color: var(--soft); }
+.tiles b { display: block; font-size: 1.5rem; line-height: 1.25; color: var(--ink);
+  font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; }
+td { padding: .22rem .5rem .22rem 0; vertical-align: middle; }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.note, .why { color: var(--soft); font-size: .9rem; }
+p.note { margin: 0 0 .4rem; }
+.bars td:first-child { width: 42%; }
+.bars .number { width: 4rem; }
+.bar { position: relative; height: .7rem; background: var(--track); border-radius: 3px; }
+.bar span { display: block; height: 100%; background: var(--bar); border-radius: 3px; }
+.bar i { position: absolute; top: -.2rem; width: 2px; height: 1.1rem; background: var(--ink); }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 0 2rem; }
+summary { cursor: pointer; color: var(--soft); }
+.checks { list-style: none; padding: 0; margin: .6rem 0 0; }
+.checks li { display: grid; grid-template-columns: 9.5rem 1fr; gap: .2rem 1rem; padding: .6rem 0;
+  border-top: 1px solid var(--line); }
+.checks li:first-child { border-top: 0; }
+.checks em { font-style: normal; font-weight: 600; }
+.checks .holds em { color: var(--holds); }
+.checks .look em { color: var(--look); }
+.checks .fails em { color: var(--fails); }
+.checks b { font-weight: 500; display: block; }
+.checks span { display: block; font-size: .92rem; }
+.checks span:first-of-type { color: var(--ink); opacity: .85; }
+footer { color: var(--soft); font-size: .85rem; margin-top: 1.5rem; overflow-wrap: anywhere; }
+@media (max-width: 34rem) { .checks li { grid-template-columns: 1fr; } .bars td:first-child { width: 46%; } }
+@media print { details > * { display: block; } section { break-inside: avoid; } }
+"""
