@@ -1,7 +1,7 @@
 # make demo [DATA=physionet|FOLDER|ARCHIVE] [EXIT=1]   the whole job, then serve until Ctrl-C
 # make test                                            the tests
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format clean
+.PHONY: help setup demo test test-slow fuzz check format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -37,6 +37,9 @@ test: setup ## the tests, at most 10 minutes on 2 cores
 
 test-slow: setup ## the tests that take longer
 	@$(BIN)/python -m pytest -m slow
+
+fuzz: setup ## kill ingest and render at sixty random moments each and run them again; damage two thousand headers
+	@VIZECG_TEST_EXAMPLES=wild $(BIN)/python -m pytest -n 2 --kills 60 tests/test_kills.py tests/test_snomed.py
 
 check: setup ## what CI runs before the tests: ruff, mypy, import rules
 	@$(BIN)/ruff format --check .

@@ -1,12 +1,59 @@
 """What more than one test file needs."""
 
 import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
 import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+from vizecg import steps
+from vizecg.config import override
+from vizecg.environment import house_environment
+from vizecg.process import start_supervised, stop
+from vizecg.publish import sha256_of
+from vizecg.settings import Settings
+
+ROOT = Path(__file__).parent.parent
 REAL_SAMPLE_VARIABLE = "VIZECG_TEST_PTBXL"
+# Big enough that every class has positives in folds 9 and 10, small enough for a minute.
+SMALL = [
+    "ingest.simulated.records=200",
+    "render.copies=1",
+    "render.contact_sheet=none",
+    "validate.min_records=50",
+    "train.epochs=2",
+    "train.distillation.warmup_epochs=0",
+    "train.distillation.ramp_epochs=0",
+    "train.model.image_width=4",
+    "train.model.signal_width=8",
+    "train.model.dim=16",
+    "train.threads=1",
+    "evaluate.resamples=100",
+    "register.goldens=1",
+    # One epoch makes no model; these tests are about moving it, not about how good it is.
+    "promote.macro_auroc_floor=0",
+    "promote.calibration_error_ceiling=1",
+]
+OUTPUTS = ("data/records", "data/pages", "reports/validation", "models/run", "reports/evaluation", "models/bundle")
+
+# The same examples every time, so that a change is what makes a test fail; `make fuzz` draws new ones.
+settings.register_profile("steady", derandomize=True)
+settings.register_profile("wild", max_examples=2000)
+settings.load_profile(os.environ.get("VIZECG_TEST_EXAMPLES", "steady"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=4, help="how often a step is killed (make fuzz: 60)")
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +67,156 @@ def real_ptbxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
         opened.extractall(target, filter="data")
     (folder,) = target.iterdir()
     return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Server:
+    """A real S3 server on loopback; every folder in `store` is a bucket. Keys are None where it is open to all."""
+
+    endpoint_url: str
+    store: Path
+    access_key_id: str | None
+    secret_access_key: str | None
+
+    def bucket(self, name: str) -> Path:
+        """Make a bucket; what is put into the folder is in the bucket."""
+        (self.store / name).mkdir()
+        return self.store / name
+
+
+@contextmanager
+def serving_s3(store: Path, *, signed: bool, listings_kept: str = "0") -> Iterator[S3Server]:
+    """Run `rclone serve s3` until the block ends.
+
+    Args:
+        store: where the buckets lie.
+        signed: whether it wants signed requests.
+        listings_kept: how long it trusts what it knows of a folder. 0 shows at once what a test puts there
+            past the server; with a hundred folders and more the server then does nothing but forget.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    keys = (f"test{secrets.token_hex(4)}", secrets.token_hex(16)) if signed else (None, None)
+    command = [str(Path(sys.executable).parent / "rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
+    command += ["--config", os.devnull, "--dir-cache-time", listings_kept, "--vfs-cache-mode", "off"]
+    command += ["--auth-key", ",".join(keys)] if signed else []
+    log = (store.parent / "s3.log").open("w")
+    process = start_supervised([*command, str(store)], cwd=store.parent, environment=os.environ, output=log)
+    try:
+        deadline_s = time.monotonic() + 20
+        while not _listens(port):
+            assert process.poll() is None, (store.parent / "s3.log").read_text()
+            assert time.monotonic() < deadline_s, "rclone serve s3 does not listen"
+            time.sleep(0.05)
+        yield S3Server(
+            endpoint_url=f"http://127.0.0.1:{port}", store=store, access_key_id=keys[0], secret_access_key=keys[1]
+        )
+    finally:
+        stop(process)
+        log.close()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server that wants signed requests."""
+    store = tmp_path_factory.mktemp("s3") / "store"
+    store.mkdir()
+    with serving_s3(store, signed=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def open_s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server that is open to all."""
+    store = tmp_path_factory.mktemp("open-s3") / "store"
+    store.mkdir()
+    with serving_s3(store, signed=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def dvc_s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server that wants signed requests and that holds many folders, written by its clients alone."""
+    store = tmp_path_factory.mktemp("dvc-s3") / "store"
+    store.mkdir()
+    with serving_s3(store, signed=True, listings_kept="1h") as running:
+        yield running
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """This project as a repository of its own, with state of its own."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        state = self.folder / ".state"
+        urls = {"tracking_uri": f"sqlite:///{state}/mlflow.db", "ledger_url": f"sqlite:///{state}/ledger.db"}
+        home = house_environment(Settings(state_dir=state, **urls))
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, **home, "PATH": path, "OMP_NUM_THREADS": "1"}
+
+    def run(
+        self, *command: str, check: bool = True, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in it; `environment` comes on top of its own."""
+        everything = self.environment | (environment or {})
+        done = subprocess.run(
+            command, cwd=self.folder, env=everything, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments).stdout
+
+    def dvc(
+        self, *arguments: str, check: bool = True, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "dvc", *arguments, check=check, environment=environment)
+
+    def vizecg(
+        self, *arguments: str, check: bool = True, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "vizecg", *arguments, check=check, environment=environment)
+
+    def manifests(self) -> dict[str, str]:
+        """What each step has made, by the digest of its manifest."""
+        return {name: sha256_of(self.folder / name / "manifest.json") for name in OUTPUTS}
+
+    def override(self, *assignments: str) -> None:
+        """Change params.yaml, as `--set` does."""
+        override(self.folder / "params.yaml", list(assignments), models=steps.params_models())
+
+    def copy_to(self, folder: Path) -> "Checkout":
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Checkout(folder=folder)
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A copy of this project after its first `dvc repro`; whoever changes it changes it back, or works in a copy.
+
+    Tests that use it carry `xdist_group("pipeline")`, so that it is made once.
+    """
+    made = Checkout(folder=tmp_path_factory.mktemp("pipeline") / "checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (made.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, made.folder / name)
+    made.override(*SMALL)
+    made.vizecg("source", "pin")
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "a"]):
+        made.git(*command)
+    made.dvc("repro")
+    return made

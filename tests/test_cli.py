@@ -120,6 +120,13 @@ def test_an_error_of_a_library_that_only_descends_from_oserror_keeps_its_traceba
         module.main()
 
 
+@pytest.mark.parametrize("address", ["s3://bucket/ptb-xl/1.0.3", "https://example.org/ptb-xl.zip"])
+def test_the_demo_takes_addresses(address):
+    from vizecg.demo import _source_of
+
+    assert _source_of(address) == (address, [f'ingest.source="{address}"'])
+
+
 def test_a_folder_of_any_name_reaches_the_parameters_of_the_demo_whole(tmp_path):
     from vizecg.demo import _source_of
 

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from vizecg import evaluation, modelrun, publish
 from vizecg.errors import InputError
 from vizecg.export import export_onnx, save_weights
-from vizecg.labels import CODES
+from vizecg.labels import TASKS
 from vizecg.models import build_model
 from vizecg.operating_point import OperatingPoint
 from vizecg.recipe import ModelConfig
@@ -18,6 +18,8 @@ from vizecg.records import Age, Provenance, Record, read_record_set, writing_rec
 from vizecg.simulate.recording import record
 from vizecg.steps.evaluate import Params, run
 
+TASK = TASKS["superdiagnostic"]
+CODES = TASK.codes
 STATEMENTS = {"NORM": "NORM", "MI": "IMI", "STTC": "NDT", "CD": "CLBBB", "HYP": "LVH"}
 PER_CLASS = 4
 PARAMS = Params(min_positives=2, abstain_margin=0.0, resamples=100, seed=7, threads=1)
@@ -27,7 +29,7 @@ PARAMS = Params(min_positives=2, abstain_margin=0.0, resamples=100, seed=7, thre
 def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluation") / "records"
     source = Provenance(uri="folder:made-up", simulated=True, digest="d" * 64)
-    with writing_record_set(folder, sampling_hz=100, samples=1000, source=source) as writer:
+    with writing_record_set(folder, task=TASK, sampling_hz=100, samples=1000, source=source) as writer:
         ecg_id = 0
         for fold in (9, 10):
             for code, statement in STATEMENTS.items():
@@ -41,6 +43,8 @@ def records(tmp_path_factory):
 def an_entry(ecg_id: int, *, fold: int, code: str) -> Record:
     return Record(
         ecg_id=ecg_id,
+        source="folder:made-up",
+        name=f"record {ecg_id}",
         patient_id=ecg_id,
         age=Age.of(50.0),
         sex="male",
@@ -54,13 +58,14 @@ def an_entry(ecg_id: int, *, fold: int, code: str) -> Record:
 
 def write_model_run(folder, *, records_digest):
     config = ModelConfig(image_width=4, image_blocks=(1, 1, 1, 1), dim=16, heads=2, signal=False)
-    model = build_model(config, seed=3).eval()
+    model = build_model(config, labels=len(CODES), seed=3).eval()
     recipe = {"style": "standard", "camera": "scan", "copies": 1, "upload_px_per_mm": 3.0, "seed": 7}
     description = {
         "image": {"height_px": 144, "width_px": 256, "px_per_mm": 1.0},
         "recipe": recipe,
         "records": records_digest,
-        "classes": list(CODES),
+        "task": TASK.name,
+        "classes": [{"code": entry.code, "name": entry.name} for entry in TASK.classes],
     }
     with publish.publishing(folder, kind=modelrun.MODEL_RUN, schema_version=modelrun.SCHEMA_VERSION) as staging:
         (staging / modelrun.DESCRIPTION_FILE).write_text(json.dumps(description))
@@ -123,7 +128,7 @@ def test_curves_and_figures_are_there_and_say_simulated(done):
         assert pd.read_csv(folder / f"roc_{code}.csv")["true_positive_rate"].between(0, 1).all()
     figures = {path.name for path in (folder / "figures").iterdir()}
     assert figures == {
-        f"{name}.png" for name in ("roc", "precision_recall", "reliability", "probabilities", "confusion")
+        f"{name}.png" for name in ("roc", "precision_recall", "reliability", "probabilities", "confusion", "classes")
     }
 
 
@@ -148,7 +153,7 @@ def test_a_model_of_other_records_is_refused(records, tmp_path):
 
 def test_a_fold_without_labelled_records_is_named(model_run, tmp_path):
     source = Provenance(uri="folder:made-up", simulated=True, digest="d" * 64)
-    with writing_record_set(tmp_path / "records", sampling_hz=100, samples=1000, source=source) as writer:
+    with writing_record_set(tmp_path / "records", task=TASK, sampling_hz=100, samples=1000, source=source) as writer:
         writer.add(an_entry(1, fold=1, code="NORM"), signals_uv=np.zeros((12, 1000), np.int16))
     model = evaluation.read_model(model_run, threads=1)
     with pytest.raises(InputError, match="fold 9 holds no labelled record"):

@@ -16,7 +16,7 @@ SIZE = {"image_height_px": 96, "image_width_px": 160}
 @pytest.fixture(scope="module")
 def model():
     """A small network none of whose parts is the identity, its norms' statistics included."""
-    made = build_model(CONFIG, seed=0)
+    made = build_model(CONFIG, labels=5, seed=0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for value in made.state_dict().values():
@@ -76,24 +76,24 @@ def test_equal_weights_are_equal_bytes(model, exported, tmp_path):
 
 def test_weights_survive_their_file(model, tmp_path):
     save_weights(model, tmp_path / "model.safetensors")
-    loaded = load_model(tmp_path / "model.safetensors", config=CONFIG)
+    loaded = load_model(tmp_path / "model.safetensors", config=CONFIG, labels=5)
     assert not loaded.training
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
 
 
 def test_a_model_in_training_mode_is_not_exported(tmp_path):
     with pytest.raises(ValueError, match="only a model in evaluation mode can be exported"):
-        export_onnx(build_model(CONFIG, seed=0), tmp_path / "model.onnx", **SIZE)
+        export_onnx(build_model(CONFIG, labels=5, seed=0), tmp_path / "model.onnx", **SIZE)
     assert not (tmp_path / "model.onnx").exists()
 
 
 def test_weights_that_cannot_be_used_are_refused_by_name(model, tmp_path):
     path = tmp_path / "model.safetensors"
     with pytest.raises(InputError, match=r"model\.safetensors is not there; train first"):
-        load_model(path, config=CONFIG)
+        load_model(path, config=CONFIG, labels=5)
     save_weights(model, path)
     with pytest.raises(InputError, match=r"model\.safetensors do not fit the model they are said to be of"):
-        load_model(path, config=CONFIG.model_copy(update={"dim": 32}))
+        load_model(path, config=CONFIG.model_copy(update={"dim": 32}), labels=5)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"model\.safetensors is not a safetensors file or is damaged"):
-        load_model(path, config=CONFIG)
+        load_model(path, config=CONFIG, labels=5)

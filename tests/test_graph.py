@@ -89,11 +89,11 @@ PLUMBING = {
 # Imported too, but acts on the stage only through the files an earlier stage has written with it: when it changes and
 # those files do not, there is nothing to do again.
 DRAWING = {"camera", "page", "pages"}
-RECORDS = {"labels", "records", "signals"}
+RECORDS = {"labels", "records", "signals", "statements"}
 THROUGH_FILES: dict[str, set[str]] = {
     "ingest": set(),
     "render": RECORDS,
-    "validate": {"camera", "intake", "labels", "page", "pages", "records"},
+    "validate": {"camera", "intake", "labels", "page", "pages", "records", "statements"},
     "train": DRAWING | RECORDS,
     "evaluate": {"export", "modelrun", "models", "recipe", *RECORDS},
     "register": {"calibration", "modelrun", "recipe", "report", "camera", "pages", *RECORDS},

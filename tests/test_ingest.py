@@ -7,13 +7,16 @@ import shutil
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
+import wfdb
 
 from vizecg.errors import Conflict, InputError
-from vizecg.ptbxl import write_pin
+from vizecg.labels import LEADS
 from vizecg.publish import locked
 from vizecg.records import read_quarantine, read_record_set
 from vizecg.simulate import write_database
+from vizecg.sources import write_pin
 from vizecg.steps.ingest import Params, run
 
 RECORDS = 40
@@ -38,11 +41,15 @@ def state(tmp_path, monkeypatch):
 
 def params(source, **changes):
     options = {
-        "source": str(source),
+        "source": source if isinstance(source, list) else str(source),
+        "task": "superdiagnostic",
         "limit": None,
         "sampling_hz": 100,
         "max_quarantined": 0.1,
         "workers": 0,
+        "label_map": None,
+        "fetch": {"connections": 2, "part_mb": 1, "tries": 2, "deadline_s": 60},
+        "s3": {"endpoint_url": None, "region": None, "signed": False},
         "simulated": {"records": 5, "seed": 7},
     }
     return Params(**(options | changes))
@@ -82,6 +89,11 @@ def test_the_default_needs_no_data_at_all(tmp_path):
     record_set = ingest("simulated", tmp_path / "records")
     assert (len(record_set), record_set.simulated) == (5, True)
     assert record_set.source["uri"] == "simulated:records=5,seed=7"
+
+
+def test_simulated_records_come_at_500_hz_too(tmp_path):
+    record_set = ingest("simulated", tmp_path / "records", sampling_hz=500)
+    assert record_set.signals_uv.shape == (5, 12, 5000)
 
 
 def test_a_limit_takes_the_first_records(folder, tmp_path):
@@ -142,17 +154,27 @@ def test_a_second_run_beside_the_first_is_told_so(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"limit": 0}, "limit"), ({"max_quarantined": 1.5}, "max_quarantined"), ({"sampling_hz": 250}, "sampling_hz")],
+    [
+        ({"limit": 0}, "limit"),
+        ({"max_quarantined": 1.5}, "max_quarantined"),
+        ({"sampling_hz": 250}, "sampling_hz"),
+        (
+            {"task": "superdiagnosis"},
+            "there is no such task; allowed are superdiagnostic, subdiagnostic, diagnostic, form",
+        ),
+        ({"source": []}, "name a source, or a list of sources to join"),
+        ({"source": ["simulated", "simulated"]}, "a source stands there twice; join each once"),
+    ],
 )
 def test_a_number_that_cannot_be_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        params("simulated", **change)
+        params(**{"source": "simulated", **change})
 
 
 def test_killed_at_any_point_a_rerun_ends_as_if_undisturbed(folder, tmp_path):
     undisturbed = ingest(folder, tmp_path / "undisturbed").digest
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vizecg.ptbxl.reading", "vizecg.records", "vizecg.steps.ingest"])
+    context.set_forkserver_preload(["vizecg.recordings.reading", "vizecg.records", "vizecg.steps.ingest"])
     target, part = tmp_path / "records", tmp_path / ".records.part"
     arguments = {"source": tmp_path / "source.json", "records": target}
     killed = 0
@@ -174,6 +196,90 @@ def test_killed_at_any_point_a_rerun_ends_as_if_undisturbed(folder, tmp_path):
 
 def _holds(path, size_bytes):
     return path.exists() and path.stat().st_size >= size_bytes
+
+
+def test_sources_that_are_joined_keep_their_records_and_patients_apart(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    record_set = ingest([str(folder), str(other)], tmp_path / "records", limit=3)
+    ids = record_set.table["ecg_id"]
+    assert ids.is_unique
+    assert ids.tolist()[:3] == [1, 2, 3]
+    assert record_set.table["source"].tolist() == ["folder:ptb-xl"] * 3 + ["folder:other"] * 3
+    patients = [set(record_set.table["patient_id"][part]) for part in (slice(0, 3), slice(3, 6))]
+    assert not patients[0] & patients[1]
+    np.testing.assert_array_equal(record_set.signals_uv[:3], record_set.signals_uv[3:])
+    assert record_set.source["uri"] == "folder:ptb-xl + folder:other"
+    assert [part["uri"] for part in record_set.source["parts"]] == ["folder:ptb-xl", "folder:other"]
+
+
+def test_a_source_that_joined_after_the_pin_is_refused(folder, tmp_path):
+    write_pin(tmp_path / "source.json", params(folder))
+    with pytest.raises(InputError, match=r"source\.json pins 1 sources, but ingest\.source names 2; .*source pin"):
+        run(params([str(folder), "simulated"]), source=tmp_path / "source.json", records=tmp_path / "records")
+
+
+def test_a_folder_in_no_known_layout_is_refused(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.txt").write_text("no ECG")
+    (tmp_path / "photos" / "SHA256SUMS.txt").write_text(f"{hashlib.sha256(b'no ECG').hexdigest()} cat.txt\n")
+    with pytest.raises(InputError, match=r"folder:photos is in no known layout: it holds neither PTB-XL's"):
+        ingest(tmp_path / "photos", tmp_path / "records")
+
+
+@pytest.mark.parametrize("task", ["subdiagnostic", "diagnostic", "form", "rhythm", "all"])
+def test_another_task_gives_the_same_records_other_classes(folder, tmp_path, task):
+    first = ingest(folder, tmp_path / "first")
+    other = ingest(folder, tmp_path / "other", task=task)
+    assert other.task == task
+    assert other.table["ecg_id"].tolist() == first.table["ecg_id"].tolist()
+    assert other.codes != first.codes
+    assert other.counts["unlabelled"] == int((other.labels().sum(axis=1) == 0).sum())
+
+
+def test_records_of_two_layouts_are_joined(folder, tmp_path):
+    """PTB-XL's layout beside WFDB records with SNOMED CT codes at another rate."""
+    signal_mv = np.fromfile(folder / "records100/00000/00017_lr.dat", "<i2").reshape(1000, 12) / 1000
+    fine = np.repeat(signal_mv, 5, axis=0)
+    (tmp_path / "georgia" / "g1").mkdir(parents=True)
+    wfdb.wrsamp(
+        "E00001",
+        fs=500,
+        units=["mV"] * 12,
+        sig_name=list(LEADS),
+        p_signal=fine,
+        fmt=["16"] * 12,
+        comments=["Age: 61", "Sex: Male", "Dx: 164873001,426177001"],
+        write_dir=str(tmp_path / "georgia" / "g1"),
+    )
+    record_set = ingest([str(folder), str(tmp_path / "georgia")], tmp_path / "records")
+    last = record_set.table.iloc[-1]
+    assert len(record_set) == RECORDS + 1
+    assert (last["source"], last["name"], last["age_years"], last["sex"]) == ("folder:georgia", "g1/E00001", 61, "male")
+    assert record_set.labels()[-1].tolist() == [0, 0, 0, 0, 1]
+    assert record_set.table["ecg_id"].is_unique
+    correlation = np.corrcoef(record_set.signals_uv[-1, 1, 50:-50], signal_mv.T[1, 50:-50])[0, 1]
+    assert correlation > 0.95
+
+
+def test_500_hz_records_are_ingested_as_they_are(tmp_path):
+    fine = tmp_path / "fine"
+    write_database(fine, records=4, seed=7, both_rates=True)
+    record_set = ingest(fine, tmp_path / "records", sampling_hz=500)
+    digital = np.fromfile(fine / "records500/00000/00002_hr.dat", "<i2").reshape(5000, 12)
+    assert (record_set.sampling_hz, record_set.signals_uv.shape) == (500, (4, 12, 5000))
+    np.testing.assert_array_equal(record_set.signals_uv[1], digital.T)
+
+
+@pytest.mark.real
+def test_the_real_records_at_500_hz_are_ingested(real_ptbxl, tmp_path):
+    folder = shutil.copytree(real_ptbxl, tmp_path / "ptb-xl", ignore=shutil.ignore_patterns("records100"))
+    table = pd.read_csv(folder / "ptbxl_database.csv")
+    there = table["filename_hr"].map(lambda name: (folder / f"{name}.dat").is_file())
+    table[there].to_csv(folder / "ptbxl_database.csv", index=False)
+    _state_sums(folder, folder / "ptbxl_database.csv")
+    record_set = ingest(folder, tmp_path / "records", sampling_hz=500)
+    assert record_set.counts["in"] == record_set.counts["published"] == 48
+    assert record_set.signals_uv.shape == (48, 12, 5000)
 
 
 @pytest.mark.real
@@ -217,4 +323,4 @@ def _state_sums(folder, *paths):
 def test_the_manifest_lists_every_file_of_the_set(folder, tmp_path):
     ingest(folder, tmp_path / "records")
     manifest = json.loads((tmp_path / "records" / "manifest.json").read_text())
-    assert sorted(manifest["files"]) == ["quarantine.csv", "records.parquet", "set.json", "signals.npy"]
+    assert sorted(manifest["files"]) == ["quarantine.csv", "records.parquet", "set.json", "signals.npy", "uploads.bin"]

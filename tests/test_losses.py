@@ -102,6 +102,36 @@ def test_without_a_signal_stream_only_the_image_head_counts():
     assert parts.to_dict().keys() == {"total", "image"}
 
 
+WEIGHTS = {"classification_weight": 1.0, "distillation_weight": 1.0, "temperature": 2.0, "teacher": "both"}
+
+
+def test_a_record_on_paper_counts_for_the_image_head_and_for_nothing_else():
+    labels, has_signal = torch.tensor([[1.0, 0, 1], [0, 1, 0]]), torch.tensor([False, True])
+    parts = total_loss(logits(signal=TEACHER[1:], fused=TEACHER[1:]), labels, has_signal=has_signal, **WEIGHTS)
+    cross_entropy = torch.nn.BCEWithLogitsLoss()
+    lesson = distillation_loss(STUDENT[1:], TEACHER[1:], temperature=2.0)
+    seeing = 2 * cross_entropy(TEACHER[1:], labels[1:]) + lesson
+    # One record of two has a signal, and counts as much as it would among others.
+    torch.testing.assert_close(parts.total, cross_entropy(STUDENT, labels) + seeing / 2)
+    torch.testing.assert_close(parts.distillation, lesson)
+
+
+def test_no_lesson_reaches_a_record_on_paper():
+    student = STUDENT.clone().requires_grad_()
+    made = Logits(image=student, signal=TEACHER[1:], fused=2 * TEACHER[1:])
+    parts = total_loss(made, torch.zeros(2, 3), has_signal=torch.tensor([False, True]), **WEIGHTS)
+    (gradient,) = torch.autograd.grad(parts.distillation, student)
+    assert (gradient[0] == 0).all()
+    assert (gradient[1] != 0).all()
+
+
+def test_a_mask_that_leaves_nothing_out_changes_nothing():
+    labels, made = torch.tensor([[1.0, 0, 1], [0, 1, 0]]), logits(signal=TEACHER, fused=2 * TEACHER)
+    whole = total_loss(made, labels, **WEIGHTS)
+    masked = total_loss(made, labels, has_signal=torch.tensor([True, True]), **WEIGHTS)
+    assert torch.equal(whole.total, masked.total)
+
+
 def test_distillation_waits_for_the_teacher_and_then_ramps_in():
     params = DistillationParams(weight=0.8, warmup_epochs=3, ramp_epochs=4)
     weights = [params.weight_at(epoch) for epoch in (0, 2.99, 3, 4, 5, 7, 50)]

@@ -117,6 +117,20 @@ def test_intervals_hold_the_value_and_are_wider_for_the_rare_class():
     assert rare > common
 
 
+def test_the_macro_of_many_rare_classes_has_an_interval():
+    # A class of one patient is missing from 37 of 100 resamples; that any resample has all twenty is one in 10,000.
+    rng = np.random.default_rng(0)
+    labels = np.zeros((200, 20), dtype=bool)
+    labels[np.arange(20), np.arange(20)] = True
+    said = np.clip(rng.random((200, 20)) * 0.6 + 0.3 * labels, 0, 1)
+    codes = tuple(f"C{k}" for k in range(20))
+    found = scored(labels, said, codes=codes, thresholds=(0.5,) * 20)
+    macro = found.macro["auroc"]
+    assert macro.value == pytest.approx(np.mean([entry.metrics["auroc"].value for entry in found.classes]))
+    assert macro.low < macro.value < macro.high
+    assert found.macro["ece"].low is None
+
+
 def test_a_thousand_resamples_of_a_whole_test_fold_take_seconds():
     labels, probabilities = case(0, records=2158)  # fold 10 of PTB-XL
     scored(labels[:50], probabilities[:50])  # torchmetrics is imported here, not timed

@@ -31,7 +31,7 @@ def shaken(model, *, seed=0):
 
 @pytest.fixture(scope="module")
 def model():
-    return shaken(build_model(SMALL, seed=0)).eval()
+    return shaken(build_model(SMALL, labels=5, seed=0)).eval()
 
 
 def test_every_head_answers_every_label(model):
@@ -72,7 +72,7 @@ def test_evidence_averages_to_the_logit(model):
 
 def test_evidence_lies_where_the_ink_is():
     # Without SMAM a token sees only its own surroundings: ink in one corner moves that corner most.
-    model = build_model(SMALL.model_copy(update={"smam": False}), seed=0).eval()
+    model = build_model(SMALL.model_copy(update={"smam": False}), labels=5, seed=0).eval()
     blank, marked = torch.zeros(1, 1, 216, 384), torch.zeros(1, 1, 216, 384)
     marked[..., 150:, 300:] = 1
     change = (model.explain_image(marked)[1] - model.explain_image(blank)[1]).abs().sum(1)[0]
@@ -90,7 +90,7 @@ def test_evidence_lies_where_the_ink_is():
     ],
 )
 def test_one_switch_takes_one_part_out(switch, absent):
-    whole, ablated = (build_model(SMALL.model_copy(update={switch: on}), seed=0) for on in (True, False))
+    whole, ablated = (build_model(SMALL.model_copy(update={switch: on}), labels=5, seed=0) for on in (True, False))
     for part in absent:
         assert any(part in name for name in whole.state_dict())
         assert not any(part in name for name in ablated.state_dict())
@@ -100,7 +100,7 @@ def test_one_switch_takes_one_part_out(switch, absent):
 
 
 def test_without_cmam_the_fused_head_still_reads_both():
-    model = shaken(build_model(SMALL.model_copy(update={"cmam": False}), seed=0)).eval()
+    model = shaken(build_model(SMALL.model_copy(update={"cmam": False}), labels=5, seed=0)).eval()
     fused = model(images(), signals()).fused
     assert not torch.allclose(fused, model(images(), signals(seed=5)).fused)
     assert not torch.allclose(fused, model(images(seed=5), signals()).fused)
@@ -109,10 +109,10 @@ def test_without_cmam_the_fused_head_still_reads_both():
 def test_first_weights_depend_on_the_seed_alone():
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
-    one = build_model(SMALL, seed=3).state_dict()
+    one = build_model(SMALL, labels=5, seed=3).state_dict()
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(2)
-    same, other = build_model(SMALL, seed=3).state_dict(), build_model(SMALL, seed=4).state_dict()
+    same, other = build_model(SMALL, labels=5, seed=3).state_dict(), build_model(SMALL, labels=5, seed=4).state_dict()
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["image_stream.project.weight"], other["image_stream.project.weight"])
 

@@ -9,7 +9,8 @@ import pytest
 
 from vizecg import intake
 from vizecg.errors import InputError
-from vizecg.pages import PAGES_PER_SHARD, DrawnPage, draw_upload, read_page_set, write_pages
+from vizecg.labels import TASKS
+from vizecg.pages import PAGES_PER_SHARD, SCHEMA_VERSION, DrawnPage, draw_upload, read_page_set, write_pages
 from vizecg.publish import publishing
 from vizecg.records import Age, Provenance, Record, read_record_set, writing_record_set
 from vizecg.simulate.recording import record
@@ -35,7 +36,9 @@ def params(**changes):
 @pytest.fixture(scope="session")
 def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages") / "records"
-    with writing_record_set(folder, sampling_hz=100, samples=1000, source=SIMULATED) as writer:
+    with writing_record_set(
+        folder, task=TASKS["superdiagnostic"], sampling_hz=100, samples=1000, source=SIMULATED
+    ) as writer:
         for ecg_id in range(1, RECORDS + 1):
             heart = record(("NORM",), patient=(0, ecg_id), visit=(0, ecg_id))
             writer.add(an_entry(ecg_id), signals_uv=heart.low_uv.astype(np.int16))
@@ -45,6 +48,8 @@ def records(tmp_path_factory):
 def an_entry(ecg_id: int) -> Record:
     return Record(
         ecg_id=ecg_id,
+        source="folder:made-up",
+        name=f"record {ecg_id}",
         patient_id=ecg_id,
         age=Age.of(50.0),
         sex="female",
@@ -124,7 +129,7 @@ def test_pages_beyond_one_shard_are_found_again(tmp_path):
             canonical = np.full((recipe.spec.height_px, recipe.spec.width_px), page % 251, np.uint8)
             yield DrawnPage(canonical=canonical, entry={"row": page, "copy": 0})
 
-    with publishing(tmp_path / "pages", kind="page-set", schema_version=1) as staging:
+    with publishing(tmp_path / "pages", kind="page-set", schema_version=SCHEMA_VERSION) as staging:
         write_pages(staging, drawn(), total=total, recipe=recipe, records_digest="r")
     page_set = read_page_set(tmp_path / "pages")
     wanted = np.array([total - 1, 0, PAGES_PER_SHARD])

@@ -15,133 +15,65 @@ from vizecg import steps
 from vizecg.config import override
 from vizecg.publish import sha256_of
 
-ROOT = Path(__file__).parent.parent
-# Big enough that every class has positives in folds 9 and 10, small enough for a minute.
-SMALL = [
-    "ingest.simulated.records=200",
-    "render.copies=1",
-    "render.contact_sheet=none",
-    "validate.min_records=50",
-    "train.epochs=2",
-    "train.model.image_width=4",
-    "train.model.signal_width=8",
-    "train.model.dim=16",
-    "train.threads=1",
-    "evaluate.resamples=100",
-    "register.goldens=1",
-    # One epoch makes no model; these tests are about moving it, not about how good it is.
-    "promote.macro_auroc_floor=0",
-    "promote.calibration_error_ceiling=1",
-]
-OUTPUTS = ("data/records", "data/pages", "reports/validation", "models/run", "reports/evaluation", "models/bundle")
-
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("pipeline")]
 
 
-def run(*command: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, cwd=cwd, env=environment(cwd), capture_output=True, text=True, check=False)
-    assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
-
-
-def environment(folder: Path) -> dict[str, str]:
-    from vizecg.environment import house_environment
-    from vizecg.settings import Settings
-
-    state = folder / ".state"
-    urls = {"tracking_uri": f"sqlite:///{state}/mlflow.db", "ledger_url": f"sqlite:///{state}/ledger.db"}
-    home = house_environment(Settings(state_dir=state, **urls))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, **home, "PATH": path, "OMP_NUM_THREADS": "1"}
-
-
-def dvc(*arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return run(sys.executable, "-m", "dvc", *arguments, cwd=cwd, check=check)
-
-
-def vizecg(*arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return run(sys.executable, "-m", "vizecg", *arguments, cwd=cwd, check=check)
-
-
-def said_by_retrain(folder: Path) -> str:
-    done = vizecg("retrain", cwd=folder)
+def said_by_retrain(checkout) -> str:
+    done = checkout.vizecg("retrain")
     return done.stdout + done.stderr
 
 
-def manifests(folder: Path) -> dict[str, str]:
-    return {name: sha256_of(folder / name / "manifest.json") for name in OUTPUTS}
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A copy of this project as a repository of its own, after its first `dvc repro`."""
-    folder = tmp_path_factory.mktemp("pipeline") / "checkout"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.splitlines()
-    for name in listed:
-        if (ROOT / name).is_file() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    override(folder / "params.yaml", SMALL, models=steps.params_models())
-    vizecg("source", "pin", cwd=folder)
-    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"]):
-        run("git", *command, cwd=folder)
-    dvc("repro", cwd=folder)
-    return folder
-
-
 def test_dvc_alone_ends_with_a_registered_bundle(checkout):
-    assert all((checkout / name / "manifest.json").is_file() for name in OUTPUTS)
-    assert "simulated" in vizecg("models", cwd=checkout).stdout
+    assert all((checkout.folder / name / "manifest.json").is_file() for name in OUTPUTS)
+    assert "simulated" in checkout.vizecg("models").stdout
 
 
 def test_the_second_repro_does_nothing(checkout):
-    before = (checkout / "dvc.lock").read_bytes()
-    said = dvc("repro", cwd=checkout).stdout
+    before = (checkout.folder / "dvc.lock").read_bytes()
+    said = checkout.dvc("repro").stdout
     assert said.count("didn't change, skipping") == len(steps.NAMES)
-    assert (checkout / "dvc.lock").read_bytes() == before
+    assert (checkout.folder / "dvc.lock").read_bytes() == before
 
 
 def test_outputs_of_the_pipeline_do_not_show_in_git(checkout):
-    status = run("git", "status", "--porcelain", cwd=checkout).stdout.splitlines()
+    status = checkout.git("status", "--porcelain").splitlines()
     assert [line[3:] for line in status] == ["dvc.lock"]
 
 
 def test_a_parameter_reruns_only_what_depends_on_it(checkout):
-    written = (checkout / "params.yaml").read_text()
-    override(checkout / "params.yaml", ["evaluate.abstain_margin=0.01"], models=steps.params_models())
-    said = dvc("status", cwd=checkout).stdout
-    (checkout / "params.yaml").write_text(written)
+    written = (checkout.folder / "params.yaml").read_text()
+    checkout.override("evaluate.abstain_margin=0.01")
+    said = checkout.dvc("status").stdout
+    (checkout.folder / "params.yaml").write_text(written)
     assert [line.rstrip(":") for line in said.splitlines() if line and not line.startswith("\t")] == ["evaluate"]
 
 
 def test_the_flow_leaves_the_same_lock_and_promotes_once(checkout):
-    before = (checkout / "dvc.lock").read_bytes()
+    before = (checkout.folder / "dvc.lock").read_bytes()
     first = said_by_retrain(checkout)
     # Whichever test comes first makes it champion.
     assert "version 1 is champion now" in first or "version 1 is already champion" in first
     second = said_by_retrain(checkout)
     assert "nothing has changed" in second
     assert "version 1 is already champion" in second
-    assert (checkout / "dvc.lock").read_bytes() == before
-    (kept,) = (checkout / ".state" / "artifacts").rglob("pipeline/dvc.lock")
+    assert (checkout.folder / "dvc.lock").read_bytes() == before
+    (kept,) = (checkout.folder / ".state" / "artifacts").rglob("pipeline/dvc.lock")
     assert kept.read_bytes() == before
-    assert (kept.parent / "params.yaml").read_bytes() == (checkout / "params.yaml").read_bytes()
+    assert (kept.parent / "params.yaml").read_bytes() == (checkout.folder / "params.yaml").read_bytes()
 
 
 def test_a_stage_restored_into_an_empty_mlflow_ends_registered_and_promoted(checkout):
-    before = manifests(checkout)
+    before = checkout.manifests()
     for name in ("mlflow.db", "ledger.db"):
-        (checkout / ".state" / name).unlink(missing_ok=True)
-    shutil.rmtree(checkout / ".state" / "artifacts")
+        (checkout.folder / ".state" / name).unlink(missing_ok=True)
+    shutil.rmtree(checkout.folder / ".state" / "artifacts")
     for name in OUTPUTS:
-        shutil.rmtree(checkout / name)
+        shutil.rmtree(checkout.folder / name)
     said = said_by_retrain(checkout)
-    assert manifests(checkout) == before
+    assert checkout.manifests() == before
     assert "Running stage" not in said
     assert "version 1 is champion now" in said
-    assert "champion" in vizecg("models", cwd=checkout).stdout
+    assert "champion" in checkout.vizecg("models").stdout
 
 
 def test_mlflow_being_down_is_one_sentence(checkout):
@@ -179,7 +111,7 @@ def test_killed_at_any_point_and_run_again_it_ends_byte_identical(checkout, tmp_
         kill_while_writing(command, cwd=checkout, staging=staging, after_s=rng.uniform(0, 1))
         assert not out.exists()
     subprocess.run(command, cwd=checkout, env=environment(checkout), check=True, capture_output=True)
-    undisturbed = checkout / OUTPUT_OF[step] / "manifest.json"
+    undisturbed = checkout.folder / OUTPUT_OF[step] / "manifest.json"
     assert (out / "manifest.json").read_text() == undisturbed.read_text()
 
 

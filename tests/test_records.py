@@ -8,25 +8,28 @@ import pandas as pd
 import pytest
 
 from vizecg.errors import InputError
-from vizecg.labels import CODES
+from vizecg.labels import TASKS
 from vizecg.records import (
-    TABLE_COLUMNS,
     Age,
     Provenance,
     Reason,
     Record,
     read_quarantine,
     read_record_set,
+    table_columns,
     writing_record_set,
 )
 
 SOURCE = Provenance(uri="folder:test", simulated=False, digest="d" * 64)
 SAMPLES = 50
+TASK = TASKS["superdiagnostic"]
 
 
 def record(ecg_id, *, fold=1, classes=("NORM",), years=40.0, **changes):
     fields = {
         "ecg_id": ecg_id,
+        "source": "folder:test",
+        "name": f"records100/{ecg_id}",
         "patient_id": 100 + ecg_id,
         "age": Age.of(years),
         "sex": "female",
@@ -43,12 +46,16 @@ def signals(ecg_id):
     return np.random.default_rng(ecg_id).integers(-2000, 2000, (12, SAMPLES)).astype(np.int16)
 
 
+def writing(folder, *, task=TASK):
+    return writing_record_set(folder, task=task, sampling_hz=100, samples=SAMPLES, source=SOURCE)
+
+
 def write(folder, records, *, quarantined=()):
-    with writing_record_set(folder, sampling_hz=100, samples=SAMPLES, source=SOURCE) as writer:
+    with writing(folder) as writer:
         for one in records:
             writer.add(one, signals_uv=signals(one.ecg_id))
         for ecg_id, reason in quarantined:
-            writer.quarantine(ecg_id, reason=reason, detail="as the test says")
+            writer.quarantine(ecg_id, source="folder:test", reason=reason, detail="as the test says")
 
 
 @pytest.fixture
@@ -66,7 +73,7 @@ def folder(tmp_path):
 
 def test_every_record_comes_back_as_it_was_written(folder):
     record_set = read_record_set(folder)
-    assert list(record_set.table.columns) == list(TABLE_COLUMNS)
+    assert list(record_set.table.columns) == list(table_columns(TASK.codes))
     assert record_set.table["ecg_id"].tolist() == [3, 5, 7, 8, 9]
     for row, ecg_id in enumerate(record_set.table["ecg_id"]):
         np.testing.assert_array_equal(record_set.signals_uv[row], signals(ecg_id))
@@ -81,13 +88,14 @@ def test_what_came_in_is_what_was_published_and_what_is_in_quarantine(folder):
     assert counts["unlabelled"] == 1
     assert counts["by_reason"] == {"wrong_units": 1}
     assert read_quarantine(folder).to_dict("records") == [
-        {"ecg_id": 4, "reason": "wrong_units", "detail": "as the test says"}
+        {"ecg_id": 4, "source": "folder:test", "reason": "wrong_units", "detail": "as the test says"}
     ]
 
 
 def test_label_columns_have_the_order_of_every_label_vector(folder):
-    assert CODES == ("NORM", "MI", "STTC", "CD", "HYP")
-    labels = read_record_set(folder).labels()
+    record_set = read_record_set(folder)
+    assert record_set.codes == ("NORM", "MI", "STTC", "CD", "HYP")
+    labels = record_set.labels()
     assert labels.dtype == np.uint8
     assert labels.tolist() == [[1, 0, 0, 0, 0], [0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 1], [1, 0, 0, 0, 0]]
 
@@ -140,15 +148,15 @@ def test_a_flipped_bit_is_noticed(folder):
         read_record_set(folder)
 
 
-def test_a_set_of_other_classes_is_refused(folder):
+def test_a_set_of_other_leads_is_refused(folder):
     from vizecg.publish import sha256_of
 
     path = folder / "set.json"
-    path.write_text(path.read_text().replace('"STTC"', '"AFIB"'))
+    path.write_text(path.read_text().replace('"aVR"', '"-aVR"'))
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["set.json"] = sha256_of(path)
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="has other classes or leads than this version of vizecg; run ingest again"):
+    with pytest.raises(InputError, match="has other leads than this version of vizecg; run ingest again"):
         read_record_set(folder)
 
 
@@ -156,7 +164,7 @@ def test_an_interrupted_writer_leaves_the_old_set(folder):
     before = read_record_set(folder).digest
     with (
         pytest.raises(KeyboardInterrupt),
-        writing_record_set(folder, sampling_hz=100, samples=SAMPLES, source=SOURCE) as writer,
+        writing(folder) as writer,
     ):
         writer.add(record(1), signals_uv=signals(1))
         raise KeyboardInterrupt
@@ -167,7 +175,6 @@ def test_an_interrupted_writer_leaves_the_old_set(folder):
     ("changes", "message"),
     [
         ({"fold": 11}, "fold of record 1 is 11, allowed are 1 to 10"),
-        ({"classes": ("AFIB",)}, r"record 1 has unknown classes \['AFIB'\]"),
         ({"flags": ("ugly",)}, r"record 1 has unknown flags \['ugly'\]"),
     ],
 )
@@ -180,7 +187,61 @@ def test_a_row_that_cannot_be_is_refused(changes, message):
 def test_signals_of_another_shape_or_type_are_refused(tmp_path, wrong):
     with (
         pytest.raises(ValueError, match=r"signals_uv must be int16 \(12, 50\), got"),
-        writing_record_set(tmp_path / "r", sampling_hz=100, samples=SAMPLES, source=SOURCE) as writer,
+        writing(tmp_path / "r") as writer,
     ):
         writer.add(record(1), signals_uv=wrong)
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ((record(1, classes=("AFIB",)), signals(1), None), r"record 1 has unknown classes \['AFIB'\]; those of superd"),
+        ((record(1), None, None), "record 1 has neither a signal nor a page image"),
+        ((record(1), None, b""), "record 1 has neither a signal nor a page image"),
+        ((record(3, name="other"), signals(3), None), "ecg_id 3 is given to both records100/3 and other"),
+    ],
+)
+def test_a_record_that_contradicts_the_set_is_refused(tmp_path, added, message):
+    one, signals_uv, upload = added
+    with pytest.raises(ValueError, match=message), writing(tmp_path / "r") as writer:
+        writer.add(record(3), signals_uv=signals(3))
+        writer.add(one, signals_uv=signals_uv, upload=upload)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_record_on_paper_keeps_its_page_and_has_no_signal(tmp_path):
+    with writing(tmp_path / "r") as writer:
+        writer.add(record(1), signals_uv=None, upload=b"first page")
+        writer.add(record(2), signals_uv=signals(2))
+        writer.add(record(3), signals_uv=signals(3), upload=b"third page, longer")
+    record_set = read_record_set(tmp_path / "r")
+    assert [record_set.upload(row) for row in range(3)] == [b"first page", None, b"third page, longer"]
+    assert record_set.has_signal.tolist() == [False, True, True]
+    assert record_set.counts["without_signal"] == 1
+    np.testing.assert_array_equal(record_set.signals_uv[1], signals(2))
+    with pytest.raises(ValueError, match="record 1 has no signal"):
+        record_set.signal_mv(0)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_classes_of_any_task_are_the_label_columns(tmp_path, name):
+    task = TASKS[name]
+    with writing(tmp_path / "r", task=task) as writer:
+        writer.add(record(1, classes=(task.codes[0], task.codes[-1])), signals_uv=signals(1))
+        writer.add(record(2, classes=()), signals_uv=signals(2))
+    record_set = read_record_set(tmp_path / "r")
+    assert (record_set.task, record_set.codes, record_set.classes) == (name, task.codes, task.classes)
+    assert record_set.labels().tolist() == [[1, *[0] * (len(task.codes) - 2), 1], [0] * len(task.codes)]
+    assert record_set.table["labelled"].tolist() == [True, False]
+
+
+def test_joined_sources_are_all_named(tmp_path):
+    parts = tuple(Provenance(uri=f"folder:{name}", simulated=name == "b", digest=name * 64) for name in "ab")
+    source = Provenance(uri="folder:a + folder:b", simulated=True, digest="c" * 64, parts=parts)
+    with writing_record_set(tmp_path / "r", task=TASK, sampling_hz=100, samples=SAMPLES, source=source) as writer:
+        writer.add(record(1, source="folder:b"), signals_uv=signals(1))
+    record_set = read_record_set(tmp_path / "r")
+    assert [part["uri"] for part in record_set.source["parts"]] == ["folder:a", "folder:b"]
+    assert record_set.table["source"].tolist() == ["folder:b"]
+    assert record_set.simulated

@@ -11,14 +11,14 @@ from scipy import signal
 
 from vizecg.errors import InputError
 from vizecg.executors import local_executor
-from vizecg.labels import CODES, classes_of
+from vizecg.labels import TASKS
 from vizecg.simulate import write_database
 from vizecg.simulate.cohort import CLASS_MIX, CODES_OF_CLASS, case, folds, patient_of_each_record
 from vizecg.simulate.disease import EFFECTS, fall_ill, quicken
 from vizecg.simulate.heart import Heart, Wave, healthy_heart
 from vizecg.simulate.noise import noise_level
 from vizecg.simulate.recording import record
-from vizecg.simulate.statements import STATEMENTS
+from vizecg.statements import STATEMENTS
 
 I, II, III, AVR, AVL, AVF, V1, V2, V3, V4, V5, V6 = range(12)  # noqa: E741 (that is the lead's name)
 PATIENTS = range(24)
@@ -236,9 +236,8 @@ def test_classes_are_as_frequent_as_in_ptb_xl(thousand):
 
 
 def test_a_case_has_the_classes_that_its_statements_say(thousand):
-    class_of = {statement.code: statement.diagnostic_class for statement in STATEMENTS if statement.diagnostic_class}
     for one in thousand:
-        assert set(classes_of(one.codes, class_of_statement=class_of)) == set(one.classes)
+        assert set(TASKS["superdiagnostic"].classes_of(one.codes)) == set(one.classes)
 
 
 def test_some_patients_come_again_and_bring_the_same_diagnoses(thousand):
@@ -259,7 +258,7 @@ def test_folds_share_out_every_class_and_keep_patients_whole(seed):
     assert max(sizes.values()) - min(sizes.values()) <= 6
     for fold in (9, 10):
         found = Counter(name for one in cases if fold_of[one.patient_id] == fold for name in one.classes)
-        assert all(found[name] >= 12 for name in CODES), (fold, found)
+        assert all(found[name] >= 12 for name in TASKS["superdiagnostic"].codes), (fold, found)
 
 
 def test_a_single_record_has_a_fold_too(tmp_path):

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from vizecg import training
-from vizecg.batches import TrainingData, epoch_batches, jitter_page, jitter_signal, plain_batches, training_batch
+from vizecg.batches import (
+    TrainingData,
+    at_stream_rate,
+    epoch_batches,
+    jitter_page,
+    jitter_signal,
+    plain_batches,
+    training_batch,
+)
 from vizecg.errors import InputError
 from vizecg.intake import to_tensor
 from vizecg.recipe import DistillationParams, JitterParams, ModelConfig, Recipe
@@ -22,7 +30,7 @@ RECIPE = Recipe(
     threads=1,
     distillation=DistillationParams(warmup_epochs=1, ramp_epochs=1),
 )
-STILL = JitterParams(shift_px=0, scale=0, ink=0, paper=0, signal_gain=0, signal_shift_samples=0)
+STILL = JitterParams(shift_px=0, scale=0, ink=0, paper=0, signal_gain=0, signal_shift_s=0)
 
 
 def made_up(*, records=24, copies=2, digest="made up"):
@@ -40,7 +48,10 @@ def made_up(*, records=24, copies=2, digest="made up"):
         page_row=np.arange(records * copies) // copies,
         page_copy=np.arange(records * copies) % copies,
         signals_uv=signals_uv,
+        sampling_hz=100,
+        has_signal=np.ones(records, bool),
         labels=labels,
+        codes=("NORM", "MI", "STTC", "CD", "HYP"),
         ecg_ids=1000 + np.arange(records),
         training_rows=np.arange(records - 8),
         validation_rows=np.arange(records - 8, records),
@@ -200,7 +211,7 @@ def test_every_part_can_be_switched_off(data, part):
 
 def test_without_averaging_the_weights_scored_are_those_learned(data):
     recipe = RECIPE.model_copy(update={"epochs": 1, "ema_decay": 0.0})
-    run = training._start(recipe, seed=0)
+    run = training._start(recipe, labels=5, seed=0)
     trainer = training._Trainer(data=data, recipe=recipe, seed=0, precision="float32", run=run, on_step=None)
     trainer.train_epoch(0, checkpoint=None)
     averaged = run.averaged.state_dict()
@@ -268,7 +279,9 @@ def test_bfloat16_on_a_cpu_without_it_is_refused(monkeypatch):
     ("change", "message"),
     [
         ({"pages": np.zeros((48, 64, 96), np.float32)}, r"pages must be uint8 \(pages, H, W\), got float32"),
-        ({"labels": np.zeros((3, 5), np.uint8)}, "24 signals, but 3 labels and 24 ecg_ids"),
+        ({"labels": np.zeros((3, 5), np.uint8)}, "24 signals, but 3 labels, 24 ecg_ids and 24 that say"),
+        ({"codes": ("NORM", "MI")}, r"labels must be \(records, 2 classes\), got \(24, 5\)"),
+        ({"sampling_hz": 250}, "sampling_hz must be a whole multiple of 100, got 250"),
         ({"page_copy": np.zeros(3, int)}, "48 pages, but an index of 48 rows and 3"),
         ({"validation_rows": np.array([3, 20])}, "record 1003 is both in training and in validation"),
         ({"page_row": np.zeros(48, int)}, r"record 1001 has no page \(23 such\); render it first"),
@@ -284,6 +297,127 @@ def test_validation_records_that_score_no_class_are_refused(data):
     same = dataclasses.replace(data, labels=np.ones_like(data.labels))
     with pytest.raises(InputError, match="has both a positive and a negative among the 8 validation records"):
         train(same, RECIPE, seed=0)
+
+
+# Records on paper
+
+
+def on_paper(data, rows):
+    has_signal = data.has_signal.copy()
+    has_signal[rows] = False
+    return dataclasses.replace(data, has_signal=has_signal)
+
+
+def with_other_signals(data, rows):
+    signals_uv = data.signals_uv.copy()
+    signals_uv[rows] = np.random.default_rng(9).integers(-9000, 9000, signals_uv[rows].shape)
+    return dataclasses.replace(data, signals_uv=signals_uv)
+
+
+PAPER_ROWS = np.array([0, 3, 4, 9, 15, 17, 20])  # some to learn from, some to validate on
+
+
+def test_what_stands_in_the_signal_row_of_a_record_on_paper_changes_nothing(data):
+    mixed = on_paper(data, PAPER_ROWS)
+    one, other = train(mixed, RECIPE, seed=0), train(with_other_signals(mixed, PAPER_ROWS), RECIPE, seed=0)
+    assert same_tensors(one, other)
+    assert without_clock(one.history) == without_clock(other.history)
+    assert not same_tensors(one, train(with_other_signals(data, PAPER_ROWS), RECIPE, seed=0))
+
+
+def test_a_batch_without_any_signal_teaches_the_image_head_alone(data):
+    rows = data.training_rows[:8]
+    run = training._start(RECIPE, labels=5, seed=0)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    paper = on_paper(data, rows)
+    trainer = training._Trainer(data=paper, recipe=RECIPE, seed=0, precision="float32", run=run, on_step=None)
+    batch = training_batch(paper, rows, jitter=STILL, seed=0, epoch=5)
+    losses = trainer._step(batch, epoch=5.0, steps=100)  # long after the warm-up of the distillation
+    assert losses.keys() == {"total", "image"}
+    assert losses["total"] == losses["image"]
+    moved = {name for name, value in run.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(name.startswith("image_head") for name in moved)
+    assert not any(name.startswith("signal_side") for name in moved)
+
+
+def test_a_set_entirely_on_paper_trains_the_image_head_alone_and_says_so(data, caplog):
+    caplog.set_level("INFO")
+    paper = on_paper(data, np.arange(24))
+    trained = train(paper, RECIPE, seed=0)
+    assert trained.model.signal_side is None
+    assert all(report.losses.keys() == {"total", "image"} for report in trained.history)
+    assert all(report.validation_auroc.keys() == {"image"} for report in trained.history)
+    assert "no training record has a signal: the image head is trained alone, without distillation" in caplog.text
+    alone = RECIPE.model_copy(update={"model": SMALL.model_copy(update={"signal": False})})
+    assert same_tensors(trained, train(data, alone, seed=0))
+
+
+def test_heads_that_see_the_signal_are_scored_on_the_records_that_have_one(data):
+    mixed = on_paper(data, np.array([16, 18, 19]))  # of validation
+    one = train(mixed, RECIPE, seed=0).history[-1].validation_auroc
+    turned = data.labels.copy()
+    turned[[16, 18, 19]] ^= 1
+    other = train(dataclasses.replace(mixed, labels=turned), RECIPE, seed=0).history[-1].validation_auroc
+    assert (one["signal"], one["fused"]) == (other["signal"], other["fused"])
+    assert one["image"] != other["image"]
+
+
+# Many classes, other rates
+
+
+def test_classes_that_no_record_has_are_trained_and_have_no_score(data):
+    labels = np.concatenate([data.labels, np.zeros((24, 66), np.uint8)], axis=1)
+    many = dataclasses.replace(data, labels=labels, codes=tuple(f"C{k}" for k in range(71)))
+    trained = train(many, RECIPE.model_copy(update={"epochs": 1}), seed=0)
+    assert trained.model.image_head.score.out_features == 71
+    (report,) = trained.history
+    assert report.class_auroc["C70"] is None
+    assert report.class_auroc["C0"] is not None
+    assert all(math.isfinite(value) for value in (*report.losses.values(), *report.validation_auroc.values()))
+
+
+def sine_mv(hertz, *, sampling_hz):
+    return np.tile(np.sin(2 * np.pi * hertz * np.arange(10 * sampling_hz) / sampling_hz), (12, 1)).astype(np.float32)
+
+
+def test_a_faster_recording_reaches_the_stream_as_if_recorded_at_its_rate():
+    reduced = at_stream_rate(sine_mv(10, sampling_hz=500), sampling_hz=500)
+    assert reduced.shape == (12, 1000)
+    assert reduced.dtype == np.float32
+    # Away from the ends, where the record is held as it is.
+    np.testing.assert_allclose(reduced[:, 20:-20], sine_mv(10, sampling_hz=100)[:, 20:-20], atol=0.01)
+
+
+def test_what_the_stream_cannot_hold_is_filtered_out_and_not_folded_back():
+    # 80 Hz would look like 20 Hz if every fifth sample were taken.
+    reduced = at_stream_rate(sine_mv(80, sampling_hz=500), sampling_hz=500)
+    assert np.abs(reduced[:, 20:-20]).max() < 0.01
+
+
+def test_the_level_of_a_lead_stays_at_its_ends():
+    flat = np.full((12, 5000), 0.7, np.float32)
+    np.testing.assert_allclose(at_stream_rate(flat, sampling_hz=500), 0.7, atol=0.002)
+
+
+def test_a_set_of_500_hz_is_learned_from_at_100(data):
+    fast = dataclasses.replace(data, sampling_hz=500, signals_uv=np.repeat(data.signals_uv, 5, axis=2))
+    batch = training_batch(fast, np.array([1, 2]), jitter=JitterParams(), seed=0, epoch=0)
+    assert batch.signal_mv.shape == (2, 12, 200)
+    (plain,) = plain_batches(fast, pages=[2, 4], batch_size=4)
+    assert plain.signal_mv.shape == (2, 12, 200)
+    assert math.isfinite(train(fast, RECIPE.model_copy(update={"epochs": 1}), seed=0).best_auroc)
+
+
+@pytest.mark.parametrize("sampling_hz", [100, 500])
+def test_a_signal_moves_by_the_same_time_at_any_rate(sampling_hz):
+    ramp = np.tile(np.arange(10 * sampling_hz, dtype=np.int16), (12, 1))
+    still = JitterParams(signal_gain=0)
+    shifts_s = []
+    for seed in range(200):
+        moved = jitter_signal(ramp, sampling_hz=sampling_hz, jitter=still, rng=np.random.default_rng(seed))
+        shifts_s.append((moved[0, 5 * sampling_hz] * 1000 - 5 * sampling_hz) / sampling_hz)
+    assert max(shifts_s) == pytest.approx(0.2, abs=0.02)
+    assert min(shifts_s) == pytest.approx(-0.2, abs=0.02)
 
 
 # Examples
@@ -352,7 +486,7 @@ def test_jitter_stays_within_its_bounds():
 def test_a_signal_is_moved_and_scaled_but_never_turned():
     ramp = np.tile(np.arange(1000, dtype=np.int16), (12, 1))
     for seed in range(50):
-        moved = jitter_signal(ramp, jitter=JitterParams(), rng=np.random.default_rng(seed))
+        moved = jitter_signal(ramp, sampling_hz=100, jitter=JitterParams(), rng=np.random.default_rng(seed))
         gain = (moved[0, 700] - moved[0, 300]) / 400 * 1000
         assert 0.9 <= gain <= 1.1
         assert abs(moved[0, 500] * 1000 / gain - 500) <= 20.01

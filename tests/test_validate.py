@@ -10,33 +10,43 @@ import pytest
 
 from vizecg.errors import GateRefused, InputError
 from vizecg.intake import CanonicalSpec
+from vizecg.labels import TASKS
 from vizecg.pages import PAGE_SET, DrawnPage, PageRecipe, write_pages
 from vizecg.pages import SCHEMA_VERSION as PAGES_VERSION
 from vizecg.publish import publishing, read_manifest
 from vizecg.records import Age, Provenance, Reason, Record, read_record_set, writing_record_set
 from vizecg.steps.validate import SCHEMA_VERSION, VALIDATION, Params, run
+from vizecg.validation.baseline import Change, Comparison, write_baseline
+from vizecg.validation.check import Check
 from vizecg.validation.judge import judge
-from vizecg.validation.suites import Check, checks
-from vizecg.validation.tables import Tables, page_table, record_table, signal_table
+from vizecg.validation.suites import Subject, checks
+from vizecg.validation.tables import Tables, class_table, page_table, record_table, signal_table
 
 RECORDS, COPIES = 40, 2
+TASK = TASKS["superdiagnostic"]
 LIMITS = {
     "min_records": 20,
     "prevalence_factor": 2.0,
     "max_age_unknown": 0.05,
     "max_sex_unknown": 0.05,
     "max_unlabelled": 0.05,
-    "max_implausible_peak": 0.01,
+    "max_without_signal": 0.5,
+    "min_positives": 0,
     "max_flagged": {
         "flat_lead": 0.02,
         "clipped": 0.02,
         "noisy": 0.1,
+        "burst_noise": 0.02,
+        "mains_hum": 0.02,
+        "implausible_amplitude": 0.02,
         "drifting": 0.3,
         "arm_reversal_suspected": 0.02,
     },
     "max_not_taken_in": 0.05,
     "max_with_findings": 0.1,
     "max_scale_error": 0.02,
+    "max_share_change": 0.05,
+    "max_distribution_change": 0.2,
 }
 # Ten records of one mixture, like PTB-XL's: 40 % NORM, 30 % MI, 20 % each of STTC and CD, 10 % HYP.
 MIXTURE = (
@@ -66,6 +76,8 @@ def signals(ecg_id):
 def record(ecg_id):
     return Record(
         ecg_id=ecg_id,
+        source="folder:made-up",
+        name=f"records100/{ecg_id}",
         patient_id=1000 + ecg_id,
         age=Age.of(30.0 + ecg_id),
         sex=("male", "female")[ecg_id % 2],
@@ -99,10 +111,11 @@ def entry(row, copy):
 def sets(tmp_path_factory):
     base = tmp_path_factory.mktemp("validate")
     source = Provenance(uri="folder:made-up", simulated=True, digest="d" * 64)
-    with writing_record_set(base / "records", sampling_hz=100, samples=1000, source=source) as writer:
+    with writing_record_set(base / "records", task=TASK, sampling_hz=100, samples=1000, source=source) as writer:
         for ecg_id in range(1, RECORDS + 1):
             writer.add(record(ecg_id), signals_uv=signals(ecg_id))
-        writer.quarantine(99, reason=Reason.WRONG_UNITS, detail="<b>uV</b>")
+        writer.quarantine(99, source="folder:made-up", reason=Reason.WRONG_UNITS, detail="<b>uV</b>")
+    write_baseline(base / "baseline.json", None)
     write_page_set(base / "pages", records_digest=read_record_set(base / "records").digest)
     return base
 
@@ -121,13 +134,14 @@ def write_page_set(folder, *, records_digest, change=lambda row: row):
 @pytest.fixture
 def data():
     """Record table, signals and page index that nothing is wrong with, free to damage."""
-    from vizecg.labels import CODES
     from vizecg.signals import QUALITY_FLAGS
 
     rows = [record(ecg_id) for ecg_id in range(1, RECORDS + 1)]
     table = pd.DataFrame(
         {
             "ecg_id": [one.ecg_id for one in rows],
+            "source": [one.source for one in rows],
+            "name": [one.name for one in rows],
             "patient_id": [one.patient_id for one in rows],
             "age_years": pd.array([one.age.years for one in rows], dtype="Int64"),
             "age_band": [one.age.band for one in rows],
@@ -136,17 +150,35 @@ def data():
             "device": "CS-12",
             "recorded_at": pd.NaT,
             "fold": [one.fold for one in rows],
-            **{code: [code in one.classes for one in rows] for code in CODES},
+            "has_signal": True,
+            "upload_start": 0,
+            "upload_bytes": 0,
+            **{code: [code in one.classes for one in rows] for code in TASK.codes},
             "labelled": True,
             **dict.fromkeys(QUALITY_FLAGS, False),
         }
     )
     index = pd.DataFrame([entry(row, copy) for row in range(RECORDS) for copy in range(COPIES)])
-    return {"table": table, "signals": np.stack([signals(one.ecg_id) for one in rows]), "index": index}
+    changes = [Change(quantity="class MI", kind="share", then=0.3, now=0.3, low=-0.2, high=0.2, changed=False)]
+    return {
+        "table": table,
+        "signals": np.stack([signals(one.ecg_id) for one in rows]),
+        "index": index,
+        "changes": changes,
+    }
 
 
-def all_checks():
-    return checks(Params(**LIMITS), records=RECORDS, copies=COPIES, styles=["standard"], cameras=["clean", "scan"])
+def all_checks(**limits):
+    subject = Subject(
+        task=TASK.name,
+        classes=TASK.classes,
+        sources=["folder:made-up"],
+        records=RECORDS,
+        copies=COPIES,
+        styles=["standard", "paper"],
+        cameras=["clean", "scan"],
+    )
+    return checks(Params(**(LIMITS | limits)), subject=subject)
 
 
 def outcomes_of(data, wanted):
@@ -155,11 +187,19 @@ def outcomes_of(data, wanted):
     table = data["table"]
     nothing = pd.DataFrame()
     tables = Tables(
-        records=record_table(table) if "records" in named else nothing,
-        signals=signal_table(table, signals_uv=data["signals"], sampling_hz=100) if "signals" in named else nothing,
+        records=record_table(table, codes=TASK.codes) if "records" in named else nothing,
+        classes=class_table(table, codes=TASK.codes) if "classes" in named else nothing,
+        signals=measured(data) if "signals" in named else nothing,
         pages=page_table(data["index"], table=table) if "pages" in named else nothing,
+        baseline=Comparison(changes=tuple(data["changes"])).table() if "baseline" in named else nothing,
     )
     return judge(tables, checks=wanted)
+
+
+def measured(data):
+    return signal_table(
+        data["table"], signals_uv=data["signals"], sampling_hz=100, upload=lambda row: b"page %d" % (row % 30)
+    )
 
 
 def cell(part, column, value, *, rows=3):
@@ -220,17 +260,46 @@ def arms_exchanged(data):
         signal[:5] = -i, iii, ii, avl, avr
 
 
+def named_twice(data):
+    data["table"].loc[1, "name"] = data["table"].loc[0, "name"]
+
+
+def nothing_to_see(data):
+    data["table"].loc[0, "has_signal"] = False
+
+
+def something_changed(data):
+    data["changes"].append(
+        Change(quantity="class CD", kind="share", then=0.2, now=0.5, low=0.2, high=0.4, changed=True)
+    )
+
+
+def without_positives(fold):
+    def damage(data):
+        data["table"].loc[data["table"]["fold"] == fold, "HYP"] = False
+
+    return damage
+
+
 def without_test_fold(data):
     data["table"].loc[data["table"]["fold"] == 10, "fold"] = 8
 
 
 V1, V2 = 6, 7
 WAVE = np.sin(2 * np.pi * 0.15 * np.arange(1000) / 100)
+HUM = 80 * np.sin(2 * np.pi * 40 * np.arange(1000) / 100)  # 60 Hz, sampled at 100 Hz
 NOISE = np.random.default_rng(2).normal(0, 60, 1000)
 
 DAMAGE = {
     "records/columns": extra_column,
     "records/enough": few_records,
+    "records/source-known": cell("table", "source", "folder:other", rows=1),
+    "records/name-once": named_twice,
+    "records/something-to-see": nothing_to_see,
+    "records/mostly-with-signal": cell("table", "has_signal", False, rows=30),
+    "classes/enough-to-tune-on": without_positives(9),
+    "classes/enough-to-test-on": without_positives(10),
+    "baseline/as-last-accepted": something_changed,
     "records/ecg-id-unique": cell("table", "ecg_id", 7),
     "records/fold-known": cell("table", "fold", 11),
     "records/patient-one-fold": cell("table", "patient_id", 1001),
@@ -258,7 +327,9 @@ DAMAGE = {
     "signals/few-drifting": lead(V1, lambda signal: signal + 900 * WAVE, rows=13),
     "signals/few-arm-reversal-suspected": arms_exchanged,
     "signals/no-copies": recording_again(other_fold=False),
-    "signals/peaks-plausible": lead(V1, lambda signal: signal * 20, rows=1),
+    "signals/few-burst-noise": lead(V1, lambda signal: signal + NOISE * (np.arange(1000) // 100 == 4), rows=2),
+    "signals/few-mains-hum": lead(V1, lambda signal: signal + HUM, rows=2),
+    "signals/few-implausible-amplitude": lead(V1, lambda signal: signal * 20, rows=2),
     "pages/as-many-as-ordered": one_page_less,
     "pages/once-each": page_twice,
     "pages/right-record": cell("index", "ecg_id", 30, rows=1),
@@ -285,7 +356,7 @@ def test_nothing_fails_on_sound_data(data):
 
 @pytest.mark.parametrize("name", DAMAGE)
 def test_each_expectation_fails_on_data_that_breaks_it(data, name):
-    (check,) = [check for check in all_checks() if check.id == name]
+    (check,) = [check for check in all_checks(min_positives=1) if check.id == name]
     DAMAGE[name](data)
     (outcome,) = outcomes_of(data, [check])
     assert not outcome.passed
@@ -318,20 +389,21 @@ def test_what_cannot_be_checked_does_not_pass(data):
 
 
 def validate(sets, into, *, pages="pages", **changes):
-    run(Params(**(LIMITS | changes)), records=sets / "records", pages=sets / pages, report=into)
+    baseline = sets / "baseline.json"
+    run(Params(**(LIMITS | changes)), records=sets / "records", pages=sets / pages, baseline=baseline, report=into)
 
 
 def test_a_sound_set_gets_a_verdict_that_names_what_it_is_about(sets, tmp_path, capsys):
     validate(sets, tmp_path / "report")
     manifest = read_manifest(tmp_path / "report", kind=VALIDATION, schema_version=SCHEMA_VERSION)
-    assert sorted(manifest.files) == ["index.html", "validation.json", "verdict.json"]
+    assert sorted(manifest.files) == ["index.html", "profile.json", "validation.json", "verdict.json"]
     verdict = json.loads((tmp_path / "report/verdict.json").read_text())
     assert verdict["passed"] is True
     assert verdict["records"] == read_record_set(sets / "records").digest
     numbers = json.loads((tmp_path / "report/validation.json").read_text())
-    assert numbers == {"expectations": 43, "passed": 43, "warnings": 0, "failed": 0}
+    assert numbers == {"expectations": 52, "passed": 52, "warnings": 0, "failed": 0}
     output = capsys.readouterr()
-    assert output.out == "validate: 43 of 43 expectations hold, 0 warnings\n"
+    assert output.out == "validate: 52 of 52 expectations hold, 0 warnings\n"
     assert output.err == ""
 
 

@@ -7,7 +7,7 @@ matter who asks for it, in which order, or whether training was cut off before.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import cv2
 import numpy as np
@@ -15,12 +15,40 @@ from numpy.typing import NDArray
 
 from vizecg.errors import InputError
 from vizecg.intake import to_tensor
+from vizecg.labels import LEADS
 from vizecg.recipe import JitterParams
 
 MICROVOLTS_PER_MV: Final = 1000.0
+STREAM_HZ: Final = 100
+"""What the signal stream reads, whatever the record's rate.
+
+So one network, and the same weights, serve both: a kernel spans the same time, and a
+faster recording costs no more. It is the rate of PTB-XL's benchmark (Strodthoff et al.
+2020), and the page that is to be taught has 37.5 pixels a second (25 mm/s, 1.5 px/mm).
+"""
 _WHITE: Final = 255
 # Streams of random numbers that must differ although seed and epoch are the same.
 _ORDER_STREAM, _EXAMPLE_STREAM = range(2)
+
+
+class Pages(Protocol):
+    """uint8 (pages, H, W), 255 is white paper: an array, or one that stays on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(pages, H, W)."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: Any, /) -> NDArray[np.uint8]:  # noqa: ANN401 (as numpy has it)
+        """One page by its number, or several by an array of numbers."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +59,25 @@ class TrainingData:
         pages: uint8 (pages, H, W), 255 is white paper.
         page_row: (pages,) row of each page's record.
         page_copy: (pages,) which of its record's copies a page is.
-        signals_uv: int16 (records, 12, T), 1 µV per unit.
+        signals_uv: int16 (records, 12, T), 1 µV per unit; never read where `has_signal` is not.
+        sampling_hz: of the signals; a whole multiple of `STREAM_HZ`.
+        has_signal: (records,) False for a record that came on paper.
         labels: uint8 (records, labels), 0 or 1.
+        codes: of the labels, in their order.
         ecg_ids: (records,) what randomness is keyed by.
         training_rows: learned from.
         validation_rows: the best epoch is chosen on these.
         digest: names the content of all arrays; a checkpoint of other data is not resumed.
     """
 
-    pages: NDArray[np.uint8]
+    pages: Pages
     page_row: NDArray[np.integer[Any]]
     page_copy: NDArray[np.integer[Any]]
     signals_uv: NDArray[np.int16]
+    sampling_hz: int
+    has_signal: NDArray[np.bool_]
     labels: NDArray[np.uint8]
+    codes: tuple[str, ...]
     ecg_ids: NDArray[np.integer[Any]]
     training_rows: NDArray[np.integer[Any]]
     validation_rows: NDArray[np.integer[Any]]
@@ -51,10 +85,17 @@ class TrainingData:
 
     def __post_init__(self) -> None:
         records, pages = len(self.signals_uv), len(self.pages)
-        if self.pages.dtype != np.uint8 or self.pages.ndim != 3:
+        if self.pages.dtype != np.uint8 or len(self.pages.shape) != 3:
             raise InputError(f"pages must be uint8 (pages, H, W), got {self.pages.dtype} {self.pages.shape}")
-        if (len(self.labels), len(self.ecg_ids)) != (records, records):
-            raise InputError(f"{records} signals, but {len(self.labels)} labels and {len(self.ecg_ids)} ecg_ids")
+        if (len(self.labels), len(self.ecg_ids), len(self.has_signal)) != (records, records, records):
+            raise InputError(
+                f"{records} signals, but {len(self.labels)} labels, {len(self.ecg_ids)} ecg_ids "
+                f"and {len(self.has_signal)} that say whether there is one"
+            )
+        if self.labels.ndim != 2 or self.labels.shape[1] != len(self.codes):
+            raise InputError(f"labels must be (records, {len(self.codes)} classes), got {self.labels.shape}")
+        if self.sampling_hz % STREAM_HZ or self.sampling_hz < STREAM_HZ:
+            raise InputError(f"sampling_hz must be a whole multiple of {STREAM_HZ}, got {self.sampling_hz}")
         if (len(self.page_row), len(self.page_copy)) != (pages, pages):
             raise InputError(f"{pages} pages, but an index of {len(self.page_row)} rows and {len(self.page_copy)}")
         if both := set(self.training_rows.tolist()) & set(self.validation_rows.tolist()):
@@ -79,10 +120,18 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """image float32 (B, 1, H, W), ink 0..1; signal_mv float32 (B, 12, T); labels float32 (B, labels)."""
+    """What a step is handed.
+
+    Attributes:
+        image: float32 (B, 1, H, W), ink 0..1.
+        signal_mv: float32 (B', 12, T) at `STREAM_HZ`, of the B' records that have a signal.
+        has_signal: bool (B,), which those are.
+        labels: float32 (B, labels).
+    """
 
     image: NDArray[np.float32]
     signal_mv: NDArray[np.float32]
+    has_signal: NDArray[np.bool_]
     labels: NDArray[np.float32]
 
 
@@ -104,9 +153,14 @@ def training_batch(
         rng = np.random.default_rng([_EXAMPLE_STREAM, seed, epoch, int(data.ecg_ids[row])])
         page = data.pages[rng.choice(data.pages_of_row[row])]
         images.append(jitter_page(page, jitter=jitter, rng=rng))
-        signals_mv.append(jitter_signal(data.signals_uv[row], jitter=jitter, rng=rng))
+        if data.has_signal[row]:
+            moved = jitter_signal(data.signals_uv[row], sampling_hz=data.sampling_hz, jitter=jitter, rng=rng)
+            signals_mv.append(at_stream_rate(moved, sampling_hz=data.sampling_hz))
     return Batch(
-        image=np.stack(images)[:, None], signal_mv=np.stack(signals_mv), labels=data.labels[rows].astype(np.float32)
+        image=np.stack(images)[:, None],
+        signal_mv=_stacked(signals_mv),
+        has_signal=data.has_signal[rows],
+        labels=data.labels[rows].astype(np.float32),
     )
 
 
@@ -115,9 +169,14 @@ def plain_batches(data: TrainingData, *, pages: Sequence[int], batch_size: int) 
     for start in range(0, len(pages), batch_size):
         chosen = np.asarray(pages[start : start + batch_size])
         rows = data.page_row[chosen]
+        has_signal = data.has_signal[rows]
+        signals_mv = [
+            at_stream_rate(_millivolts(data.signals_uv[row]), sampling_hz=data.sampling_hz) for row in rows[has_signal]
+        ]
         yield Batch(
             image=np.concatenate([to_tensor(page) for page in data.pages[chosen]]),
-            signal_mv=_millivolts(data.signals_uv[rows]),
+            signal_mv=_stacked(signals_mv),
+            has_signal=has_signal,
             labels=data.labels[rows].astype(np.float32),
         )
 
@@ -150,14 +209,36 @@ def jitter_page(page: NDArray[np.uint8], *, jitter: JitterParams, rng: np.random
 
 
 def jitter_signal(
-    signal_uv: NDArray[np.int16], *, jitter: JitterParams, rng: np.random.Generator
+    signal_uv: NDArray[np.int16], *, sampling_hz: int, jitter: JitterParams, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Move (12, T) in time, its end held where it runs out, and change its gain; mV."""
-    samples = signal_uv.shape[1]
-    shift = int(rng.integers(-jitter.signal_shift_samples, jitter.signal_shift_samples, endpoint=True))
+    samples, most = signal_uv.shape[1], round(jitter.signal_shift_s * sampling_hz)
+    shift = int(rng.integers(-most, most, endpoint=True))
     moved = signal_uv[:, np.clip(np.arange(samples) + shift, 0, samples - 1)]
     gain = 1 + rng.uniform(-jitter.signal_gain, jitter.signal_gain)
     return _millivolts(moved) * np.float32(gain)
+
+
+def at_stream_rate(signal_mv: NDArray[np.float32], *, sampling_hz: int) -> NDArray[np.float32]:
+    """Reduce (12, T) to `STREAM_HZ`, what it cannot hold filtered out first; as it is where that is its rate.
+
+    Args:
+        signal_mv: one record.
+        sampling_hz: its rate, a whole multiple of `STREAM_HZ`.
+    """
+    if sampling_hz == STREAM_HZ:
+        return signal_mv
+    from scipy.signal import resample_poly
+
+    # The level of either end goes on beyond it: a record is cut out of a longer one, it does not begin at 0 mV.
+    reduced: NDArray[np.float32] = resample_poly(signal_mv, 1, sampling_hz // STREAM_HZ, axis=1, padtype="edge").astype(
+        np.float32, copy=False
+    )
+    return reduced
+
+
+def _stacked(signals_mv: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.stack(signals_mv) if signals_mv else np.empty((0, len(LEADS), 0), np.float32)
 
 
 def _millivolts(signal_uv: NDArray[np.int16]) -> NDArray[np.float32]:

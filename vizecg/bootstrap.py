@@ -107,6 +107,16 @@ def interval(resampled: Floats, *, confidence: float = 0.95) -> Interval:
     return Interval(low=float(low), high=float(high))
 
 
+def mean_of_defined(resampled: Floats) -> Floats:
+    """Mean over the classes that a resample defines: (resamples, classes) -> (resamples,), NaN where it defines none.
+
+    A class of two patients is missing from one resample in seven, so of many rare classes
+    hardly any resample has them all.
+    """
+    defined = ~np.isnan(resampled)
+    return _divide(np.where(defined, resampled, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
+
+
 def resample_auroc(labels: ArrayLike, scores: ArrayLike, weights: Floats) -> Floats:
     """AUROC of every class in every resample: (resamples, classes)."""
     truth, score = _two_tables(labels, scores)
@@ -170,7 +180,8 @@ def paired_auroc_difference(
     columns = [list(codes).index(code) for code in classes]
     truth, ours, theirs = truth[:, columns], ours[:, columns], theirs[:, columns]
     weights = patient_weights(patients, resamples=resamples, seed=seed)
-    resampled = resample_auroc(truth, ours, weights).mean(axis=1) - resample_auroc(truth, theirs, weights).mean(axis=1)
+    # Both are defined for the same classes of a resample: its labels decide.
+    resampled = mean_of_defined(resample_auroc(truth, ours, weights) - resample_auroc(truth, theirs, weights))
     ends = interval(resampled, confidence=confidence)
     our_score, their_score = float(auroc(truth, ours).mean()), float(auroc(truth, theirs).mean())
     return replace(

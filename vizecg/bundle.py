@@ -110,6 +110,8 @@ class Contract(_Schema):
 
     schema_version: Literal[1]
     model_name: str
+    # Bundles from before there were others say nothing.
+    task: str = Field(default="superdiagnostic", description="what the classes are the classes of")
     classes: tuple[ClassEntry, ...] = Field(min_length=1)
     image: ImageSize
     paper_scales: tuple[PaperScale, ...]

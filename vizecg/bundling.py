@@ -30,7 +30,7 @@ from vizecg.bundle import (
 )
 from vizecg.errors import InputError
 from vizecg.intake import CanonicalSpec
-from vizecg.labels import SUPERDIAGNOSTIC
+from vizecg.labels import LabelClass
 from vizecg.operating_point import OperatingPoint
 from vizecg.predictor import ImageModel
 from vizecg.settings import MODEL_NAME
@@ -64,6 +64,7 @@ class Sources:
     evaluation: Path
     description: dict[str, Any]
     scores: dict[str, Any]
+    classes: tuple[LabelClass, ...]
     operating_point: OperatingPoint
     inputs: Inputs
 
@@ -122,16 +123,18 @@ def read_sources(model_run: Path, *, evaluation: Path) -> Sources:
             "run evaluate again"
         )
     operating_point = OperatingPoint.read(evaluation / bundle.OPERATING_POINT_FILE)
-    if tuple(operating_point.classes) != tuple(description["classes"]):
+    classes = modelrun.classes_of(description, source=model_run / modelrun.DESCRIPTION_FILE)
+    if operating_point.classes != (codes := tuple(entry.code for entry in classes)):
         raise InputError(
             f"{evaluation} is for the classes {list(operating_point.classes)}, {model_run} for "
-            f"{description['classes']}; run evaluate again"
+            f"{list(codes)}; run evaluate again"
         )
     return Sources(
         model_run=model_run,
         evaluation=evaluation,
         description=description,
         scores=scores,
+        classes=classes,
         operating_point=operating_point,
         inputs=Inputs(
             model_run=run_manifest.digest,
@@ -180,7 +183,8 @@ def check_torch_agrees(staging: Path, *, description: dict[str, Any], tolerance:
     from vizecg.models import build_model
     from vizecg.recipe import ModelConfig
 
-    network = build_model(ModelConfig.model_validate(description["config"]), seed=0)
+    labels = len(description["classes"])
+    network = build_model(ModelConfig.model_validate(description["config"]), labels=labels, seed=0)
     network.load_state_dict(load_file(staging / bundle.WEIGHTS_FILE))
     network.eval()
     for golden in bundle.read_goldens(staging):
@@ -196,11 +200,11 @@ def check_torch_agrees(staging: Path, *, description: dict[str, Any], tolerance:
 
 def _contract(sources: Sources, *, tolerance: GoldenTolerance) -> Contract:
     spec = sources.spec
-    names = {entry.code: entry.name for entry in SUPERDIAGNOSTIC}
     return Contract(
         schema_version=bundle.SCHEMA_VERSION,
         model_name=MODEL_NAME,
-        classes=tuple(ClassEntry(code=code, name=names[code]) for code in sources.description["classes"]),
+        task=sources.description["task"],
+        classes=tuple(ClassEntry(code=entry.code, name=entry.name) for entry in sources.classes),
         image=ImageSize(
             height_px=spec.height_px,
             width_px=spec.width_px,

@@ -22,7 +22,7 @@ STEP_HELP: Final = {
     "render": "Draw each record as ECG pages and take them in.",
     "validate": "Hold records and pages against what must be true of them.",
     "train": "Train VizECGNet with the signal beside the image.",
-    "evaluate": "Calibrate on fold 9, score on fold 10.",
+    "evaluate": "Calibrate on fold 9, score on fold 10; with --images, measure a bundle on your own pages.",
     "register": "Make the bundle and register it in MLflow.",
 }
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -38,6 +38,14 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return _step_command(cmd_name) if cmd_name in steps.NAMES else super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        # One verb for two questions: how good is the model just trained, and how good is any model on our own paper?
+        if args[:1] == ["evaluate"] and any(word.partition("=")[0] == "--images" for word in args):
+            return "evaluate", evaluate_images, args[1:]
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         plain = [(name, command.get_short_help_str(200)) for name, command in sorted(self.commands.items())]
@@ -124,15 +132,45 @@ def source() -> None:
 def source_pin(pin_file: Path, overrides: tuple[str, ...]) -> None:
     """Write down what `ingest.source` holds now, so that DVC sees when it changes."""
     from vizecg.config import PARAMS_FILE, override, read_params
-    from vizecg.ptbxl import write_pin
+    from vizecg.sources import write_pin
     from vizecg.steps.ingest import Params
 
     if overrides:
         override(PARAMS_FILE, overrides, models=steps.params_models())
     params = read_params(PARAMS_FILE, models=steps.params_models())["ingest"]
     assert isinstance(params, Params)  # noqa: S101 (params_models says so)
-    pinned = write_pin(pin_file, params)
-    click.echo(f"{pin_file}: {pinned['objects']} objects of {pinned['uri']}, digest {pinned['digest'][:12]}")
+    for pinned in write_pin(pin_file, params):
+        click.echo(f"{pin_file}: {pinned.objects} objects of {pinned.uri}, digest {pinned.digest[:12]}")
+
+
+@cli.group()
+def baseline() -> None:
+    """The data that new data is compared with."""
+
+
+BASELINE_FILE: Final = Path("data/baseline.json")
+
+
+@baseline.command("accept")
+@click.option("--profile", type=FILE, default=Path("reports/validation/profile.json"), show_default=True)
+@click.option("--to", "baseline_file", type=FILE, default=BASELINE_FILE, show_default=True)
+def baseline_accept(profile: Path, baseline_file: Path) -> None:
+    """Compare from now on with the data that was validated last."""
+    from vizecg.validation.baseline import read_profile, write_baseline
+
+    accepted = read_profile(profile)
+    write_baseline(baseline_file, accepted)
+    click.echo(f"{baseline_file}: {accepted['records']} records of {accepted['source']}, task {accepted['task']}")
+
+
+@baseline.command("clear")
+@click.option("--to", "baseline_file", type=FILE, default=BASELINE_FILE, show_default=True)
+def baseline_clear(baseline_file: Path) -> None:
+    """Compare with nothing."""
+    from vizecg.validation.baseline import write_baseline
+
+    write_baseline(baseline_file, None)
+    click.echo(f"{baseline_file}: nothing is accepted")
 
 
 @cli.command()
@@ -170,6 +208,31 @@ def predict(images: tuple[Path, ...], bundle: Path | None, url: str | None) -> N
     from vizecg.settings import Settings
 
     sys.exit(predict_files(images, settings=Settings(), bundle=bundle, url=url))
+
+
+@click.command("evaluate")
+@click.option("--images", type=click.Path(path_type=Path, file_okay=False, exists=True), required=True)
+@click.option("--labels", type=FILE, help="Default: labels.csv in the folder of images.")
+@click.option("--label-map", type=FILE, help="Default: label_map.csv beside the images, if there is one.")
+@click.option("--bundle", type=FOLDER, required=True, help="The model to measure.")
+@click.option("--out", type=FOLDER, default=Path("reports/external"), show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+def evaluate_images(
+    images: Path, labels: Path | None, label_map: Path | None, bundle: Path, out: Path, threads: int
+) -> None:
+    """Measure a bundle on a folder of page images with a table of labels: an external validation."""
+    from vizecg.external import evaluate_images as evaluate
+    from vizecg.paper import LABELS_NAME
+
+    table = labels or images / LABELS_NAME
+    found = evaluate(images, labels=table, label_map=label_map, bundle=bundle, out=out, threads=threads)
+    pages, macro = found["pages"], found["macro"]
+    said = "not defined" if macro["auroc"] is None else f"{macro['auroc']:.3f}"
+    between = "" if macro["auroc_low"] is None else f" ({macro['auroc_low']:.3f} to {macro['auroc_high']:.3f})"
+    click.echo(
+        f"evaluate: {pages['listed']} pages, {pages['reject']} rejected, {pages['unreadable']} unreadable; "
+        f"macro AUROC {said}{between} on {found['records']} pages; read {out / 'index.html'}"
+    )
 
 
 @cli.command()
@@ -245,7 +308,9 @@ def retrain(overrides: tuple[str, ...], no_promote: bool) -> None:
 
 
 @cli.command()
-@click.option("--data", help="physionet, a folder or an archive in PTB-XL's layout. Default: simulated records.")
+@click.option(
+    "--data", help="physionet, an https:// or s3:// address, a folder or an archive. Default: simulated records."
+)
 @click.option("--exit", "leave", is_flag=True, help="Stop everything after the first answer.")
 def demo(data: str | None, leave: bool) -> None:
     """Run the whole job with its servers, then serve until Ctrl-C."""

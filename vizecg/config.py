@@ -22,6 +22,21 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """As `safe_load`, but a key that stands twice is an error: which of the two was meant, nobody can tell."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if isinstance(key_node, yaml.ScalarNode) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands there twice", key_node.start_mark
+                )
+            seen.add(str(key))
+        return super().construct_mapping(node, deep=deep)
+
+
 def read_params(path: Path, *, models: Mapping[str, type[BaseModel]]) -> dict[str, BaseModel]:
     """Read and check the whole file, so that a typo in the last section stops the first step.
 
@@ -111,7 +126,7 @@ def _read_sections(path: Path, *, models: Mapping[str, type[BaseModel]]) -> dict
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceLoader)  # noqa: S506 (it is a SafeLoader)
     except FileNotFoundError:
         raise InputError(f"{path} is not there; run from the folder that holds it") from None
     except (OSError, UnicodeDecodeError) as error:

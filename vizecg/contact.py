@@ -2,6 +2,10 @@
 
 A contact sheet is how one sees in ten seconds what a column of numbers hides: a
 camera that is too harsh, a field that cuts the traces, a label that does not fit.
+
+Records that came on paper are in the sheet, where a failing intake shows first, and
+the sheet says so: it is a picture of patients' pages and stays in the data folder, as
+the pages themselves do. They are in no file of their own, such as is sent to somebody.
 """
 
 from collections.abc import Sequence
@@ -14,8 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from vizecg import intake
-from vizecg.labels import CODES
-from vizecg.pages import PageRecipe, draw_upload
+from vizecg.pages import ON_PAPER, PageRecipe, upload_of
 
 if TYPE_CHECKING:
     from vizecg.records import RecordSet
@@ -25,42 +28,51 @@ GAP_PX: Final = 14
 CAPTION_PX: Final = 26
 PAPER: Final = (250, 250, 248)
 INK: Final = (40, 40, 46)
+MOST_STRIPS: Final = 12
+"""Of a task with more classes, the commonest are shown."""
 
 Picture = NDArray[np.uint8]
 
 
 def write_previews(folder: Path, *, record_set: "RecordSet", recipe: PageRecipe, number: int) -> None:
-    """Write the first records' pages as files of their own, as an application would upload them."""
+    """Write the pages of the first records with a signal as files, as an application would upload them."""
     folder.mkdir()
-    for row in range(min(number, len(record_set.table))):
+    for row in np.flatnonzero(record_set.has_signal)[:number].tolist():
         ecg_id = int(record_set.table["ecg_id"].iloc[row])
         for copy in range(recipe.copies):
-            upload = draw_upload(
-                record_set.signal_mv(row), sampling_hz=record_set.sampling_hz, ecg_id=ecg_id, copy=copy, recipe=recipe
-            )
+            upload = upload_of(record_set, row, copy=copy, recipe=recipe)
             ending = "png" if upload.data.startswith(b"\x89PNG") else "jpg"
             (folder / f"{ecg_id:05d}-{copy}-{upload.camera}.{ending}").write_bytes(upload.data)
 
 
 def write_contact_sheet(path: Path, *, record_set: "RecordSet", recipe: PageRecipe) -> None:
-    """Write one row for each class: the first two copies, each as uploaded and as the model sees it."""
-    rows = [(code, row) for code in CODES if (row := _example_of(record_set, code=code)) is not None]
+    """Write one row for each class, `MOST_STRIPS` at most: two copies, each as uploaded and as the model sees it."""
+    rows = [(code, row) for code in _shown(record_set) if (row := _example_of(record_set, code=code)) is not None]
     strips = [_strip(record_set, code=code, row=row, recipe=recipe) for code, row in rows]
     if not strips:
         strips = [_strip(record_set, code="no label", row=0, recipe=recipe)]
     sheet = np.concatenate(strips, axis=0)
     title = np.full((CAPTION_PX + GAP_PX, sheet.shape[1], 3), PAPER, np.uint8)
-    kind = "simulated records, no medical meaning" if record_set.source["simulated"] else "records"
-    _caption(
-        title, f"{len(record_set.table)} {kind} · left as uploaded, right as the model sees it · style {recipe.style}"
-    )
+    kind = "simulated records, no medical meaning" if record_set.simulated else "records"
+    parts = [f"{len(record_set.table)} {kind}", "left as uploaded, right as the model sees it", f"style {recipe.style}"]
+    if len(rows) < len(record_set.codes):
+        parts.append(f"{len(rows)} of {len(record_set.codes)} classes")
+    if not record_set.has_signal.all():
+        parts.append("HOLDS PAGES OF PATIENTS")
+    _caption(title, " · ".join(parts))
     Image.fromarray(np.concatenate([title, sheet], axis=0)).save(path, optimize=False)
+
+
+def _shown(record_set: "RecordSet") -> list[str]:
+    """Codes of the commonest classes, in the task's order."""
+    commonest = np.argsort(-record_set.labels().sum(axis=0, dtype=np.int64), kind="stable")[:MOST_STRIPS]
+    return [record_set.codes[k] for k in sorted(commonest.tolist())]
 
 
 def _example_of(record_set: "RecordSet", *, code: str) -> int | None:
     """Row of the first record whose only label is `code`, else of the first that has it."""
     labels = record_set.labels()
-    column = labels[:, CODES.index(code)] == 1
+    column = labels[:, record_set.codes.index(code)] == 1
     alone = np.flatnonzero(column & (labels.sum(axis=1) == 1))
     having = alone if len(alone) else np.flatnonzero(column)
     return int(having[0]) if len(having) else None
@@ -70,13 +82,12 @@ def _strip(record_set: "RecordSet", *, code: str, row: int, recipe: PageRecipe) 
     ecg_id = int(record_set.table["ecg_id"].iloc[row])
     tiles: list[Picture] = []
     for copy in range(min(recipe.copies, 2)):
-        upload = draw_upload(
-            record_set.signal_mv(row), sampling_hz=record_set.sampling_hz, ecg_id=ecg_id, copy=copy, recipe=recipe
-        )
+        upload = upload_of(record_set, row, copy=copy, recipe=recipe)
         picture = intake.decode(upload.data)
         taken = intake.normalise(picture, spec=recipe.spec)
         findings = ", ".join(finding.code for finding in taken.findings) or "no findings"
-        left = _tile(picture, f"{code} · record {ecg_id} · copy {copy} · camera {upload.camera}")
+        printed = " · on paper" if upload.style == ON_PAPER else ""
+        left = _tile(picture, f"{code} · record {ecg_id}{printed} · copy {copy} · camera {upload.camera}")
         right = _tile(taken.canonical, f"{taken.px_per_mm:.2f} px/mm · {findings}")
         tiles += [left, right]
     return _side_by_side(tiles)

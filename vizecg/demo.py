@@ -11,13 +11,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.table import Table
 
 from vizecg import workspace
-from vizecg.answer import Answer
+from vizecg.answer import Answer, Label
 from vizecg.client import Client
 from vizecg.config import assignment
 from vizecg.environment import house_environment
@@ -36,12 +36,16 @@ from vizecg.servers import (
     started,
     wait_until_healthy,
 )
-from vizecg.settings import Settings, repository_root
+from vizecg.settings import Settings, repository_root, shown
+
+if TYPE_CHECKING:
+    from vizecg.records import RecordSet
 
 SERVERS_UP_WITHIN_S: Final = 180
 SERVICE_UP_WITHIN_S: Final = 90
 PHYSIONET: Final = "physionet"
 PHYSIONET_LIMIT: Final = 1000
+MOST_LABELS_SHOWN: Final = 10
 
 
 def run_demo(*, data: str | None, leave: bool) -> int:
@@ -71,8 +75,10 @@ def run_demo(*, data: str | None, leave: bool) -> int:
         log, page = settings.state_dir / "logs" / "service.log", settings.state_dir / "demo-page.png"
         service = _start_service(stack, place=place, servers=servers, log=log)
         console.rule("one page, as an application would send it")
-        _show_answer(_ask_about_unseen_record(place, service=service, page=page), console=console)
-        _show_addresses(console, servers=servers, service=service, page=page, seconds=time.monotonic() - began_s)
+        question = _ask_about_unseen_record(place, service=service, page=page)
+        _show_answer(question, console=console)
+        seconds = time.monotonic() - began_s
+        _show_addresses(console, servers=servers, service=service, page=question.page, seconds=seconds)
         if not leave:
             console.print("Serving until Ctrl-C.")
             _wait_for_interrupt(service)
@@ -108,7 +114,7 @@ def _prepare_place(checkout: Path, *, data: str | None, settings: Settings, cons
     if changed := workspace.uncommitted_files(checkout):
         console.print(f"Note: runs the last commit; changes not committed are left out ({', '.join(changed[:3])}).")
     console.print(
-        f"Records: {source}. Running in a clone, {folder.relative_to(checkout)}, so the checkout stays as it is."
+        f"Records: {shown(source)}. Running in a clone, {folder.relative_to(checkout)}, so the checkout stays as it is."
     )
     place = Place(folder=folder, environment=environment)
     _vizecg(["source", "pin", *(f"--set={assignment}" for assignment in overrides)], place=place)
@@ -122,16 +128,21 @@ def _configured_source(checkout: Path) -> str:
 
     params = read_params(checkout / PARAMS_FILE, models=steps.params_models())["ingest"]
     assert isinstance(params, Params)  # noqa: S101 (params_models says so)
-    return "simulated (they have no medical meaning)" if params.source == "simulated" else params.source
+    return "simulated (they have no medical meaning)" if params.source == "simulated" else " + ".join(params.names)
 
 
 def _source_of(data: str) -> tuple[str, list[str]]:
     """What `DATA=` means as parameters."""
     if data == PHYSIONET:
         return data, [f"ingest.source={data}", f"ingest.limit={PHYSIONET_LIMIT}"]
+    if data.startswith(("https://", "http://", "s3://")):
+        return data, [assignment("ingest.source", data)]
     path = Path(data).expanduser().resolve()
     if not path.exists():
-        raise InputError(f"DATA={data}: there is no such folder or archive; allowed: {PHYSIONET}, a folder, an archive")
+        raise InputError(
+            f"DATA={data}: there is no such folder or archive; allowed: {PHYSIONET}, an https:// or s3:// address, "
+            "a folder, an archive"
+        )
     return str(path), [assignment("ingest.source", str(path))]
 
 
@@ -220,31 +231,45 @@ def _start_service(stack: ExitStack, *, place: Place, servers: Servers, log: Pat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A page drawn from a record of fold 10, what was written beside the record, and the service's answer."""
+    """A page of a record of fold 10, what was written beside the record, and the service's answer.
+
+    `page` is where it was drawn; None for one that came on paper, of which no copy is made.
+    """
 
     ecg_id: int
-    page: Path
+    page: Path | None
     written: tuple[str, ...]
     answer: Answer
 
 
 def _ask_about_unseen_record(place: Place, *, service: Server, page: Path) -> Question:
-    from vizecg.labels import CODES
-    from vizecg.printing import draw_signal
     from vizecg.records import TEST_FOLD, read_record_set
 
     record_set = read_record_set(place.folder / "data" / "records")
-    row = int(record_set.rows(folds=[TEST_FOLD])[0])
-    draw_signal(record_set.signal_mv(row), page, sampling_hz=record_set.sampling_hz)
+    rows = record_set.rows(folds=[TEST_FOLD])
+    # One that can be drawn, if there is any: what came on paper is a patient's own page.
+    row = int(next((row for row in rows if record_set.has_signal[row]), rows[0]))
+    data = _page_of(record_set, row, page=page)
     labels = record_set.labels()[row]
     with Client(service.url) as client:
-        answer = client.predict(page.read_bytes())
+        answer = client.predict(data)
     return Question(
         ecg_id=int(record_set.table["ecg_id"].iloc[row]),
-        page=page,
-        written=tuple(code for code, present in zip(CODES, labels, strict=True) if present),
+        page=page if record_set.has_signal[row] else None,
+        written=tuple(code for code, present in zip(record_set.codes, labels, strict=True) if present),
         answer=answer,
     )
+
+
+def _page_of(record_set: "RecordSet", row: int, *, page: Path) -> bytes:
+    """Draw the record into a file that may be looked at; paper stays where it is, in the data folder."""
+    from vizecg.printing import draw_signal
+
+    paper = None if record_set.has_signal[row] else record_set.upload(row)
+    if paper is not None:
+        return paper
+    draw_signal(record_set.signal_mv(row), page, sampling_hz=record_set.sampling_hz)
+    return page.read_bytes()
 
 
 def _show_answer(question: Question, *, console: Console) -> None:
@@ -256,23 +281,33 @@ def _show_answer(question: Question, *, console: Console) -> None:
         f"POST /v1/predict answers {answer.decision!r}, by {answer.model.name} version {answer.model.version}:"
     )
     table = Table("label", "", "probability", "threshold", "", box=None, pad_edge=False)
-    for label in answer.labels:
+    shown = _worth_showing(answer.labels)
+    for label in shown:
         said = "yes" if label.positive else "no"
         table.add_row(label.code, label.name, f"{label.probability:.3f}", f"{label.threshold:.3f}", said)
     console.print(table)
+    if len(shown) < len(answer.labels):
+        console.print(f"And {len(answer.labels) - len(shown)} labels more, all of them 'no'.")
     for note in (*answer.notes, answer.disclaimer):
         console.print(note)
 
 
-def _show_addresses(console: Console, *, servers: Servers, service: Server, page: Path, seconds: float) -> None:
+def _worth_showing(labels: Sequence[Label]) -> list[Label]:
+    """All of a few labels; of many the positive and the likeliest, in the model's order."""
+    likeliest = sorted(labels, key=lambda label: -label.probability)[:MOST_LABELS_SHOWN]
+    return [label for label in labels if label.positive or label in likeliest]
+
+
+def _show_addresses(console: Console, *, servers: Servers, service: Server, page: Path | None, seconds: float) -> None:
     console.rule(f"done in {seconds:.0f} s")
+    image = os.path.relpath(page) if page is not None else "ecg.png"
     for name, address in (
         ("service", f"{service.url}/v1/predict"),
         ("API docs", f"{service.url}/docs"),
         # MLflow 3 opens its view for language models unless told otherwise.
         ("MLflow", f"{servers.mlflow.url}/#/experiments?workflowType=machine_learning"),
         ("Prefect", servers.prefect.url),
-        ("ask again", f"curl --data-binary @{os.path.relpath(page)} {service.url}/v1/predict"),
+        ("ask again", f"curl --data-binary @{image} {service.url}/v1/predict"),
     ):
         console.print(f"{name:<10} {address}")
 

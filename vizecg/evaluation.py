@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from vizecg import modelrun, publish, report
@@ -13,9 +14,9 @@ from vizecg.bundle import OPERATING_POINT_FILE
 from vizecg.calibration import choose_thresholds, fit_calibration
 from vizecg.errors import InputError
 from vizecg.intake import CanonicalSpec
-from vizecg.labels import CODES
+from vizecg.labels import LabelClass
 from vizecg.operating_point import OperatingPoint
-from vizecg.pages import PageRecipe, draw_upload, take_in
+from vizecg.pages import PageRecipe, take_in, upload_of
 from vizecg.predictor import ImageModel
 from vizecg.progress import tracked
 from vizecg.records import TEST_FOLD, VALIDATION_FOLD, RecordSet
@@ -35,6 +36,9 @@ _PAGES_AT_ONCE: Final = 32
 class Asked:
     """What the model said about one fold's standard pages."""
 
+    codes: tuple[str, ...]
+    """Classes, in column order."""
+
     rows: NDArray[np.int64]
     """Rows of the record set, labelled ones only."""
     labels: NDArray[np.uint8]
@@ -48,9 +52,15 @@ class Model:
     """A verified model run, ready to be asked."""
 
     network: ImageModel
+    classes: tuple[LabelClass, ...]
     recipe: PageRecipe
     description: dict[str, Any]
     digest: str
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Classes it answers, in the order of its logits."""
+        return tuple(entry.code for entry in self.classes)
 
 
 def read_model(model_run: Path, *, threads: int) -> Model:
@@ -64,6 +74,7 @@ def read_model(model_run: Path, *, threads: int) -> Model:
     spec = CanonicalSpec(**description["image"])
     return Model(
         network=ImageModel(model_run / modelrun.ONNX_FILE, spec=spec, threads=threads),
+        classes=modelrun.classes_of(description, source=model_run / modelrun.DESCRIPTION_FILE),
         recipe=PageRecipe(spec=spec, **description["recipe"]),
         description=description,
         digest=manifest.digest,
@@ -71,7 +82,7 @@ def read_model(model_run: Path, *, threads: int) -> Model:
 
 
 def ask(model: Model, *, record_set: RecordSet, fold: int) -> Asked:
-    """Draw the standard page of every labelled record of a fold as a file, and send its bytes the way of an upload.
+    """Send the standard page of every labelled record of a fold, or the paper it came on, the way of an upload.
 
     Raises:
         InputError: the fold has no such record.
@@ -82,9 +93,7 @@ def ask(model: Model, *, record_set: RecordSet, fold: int) -> Asked:
     ecg_ids = record_set.table["ecg_id"].to_numpy()[rows]
     logits, canonical, refused = [], [], []
     for row, ecg_id in tracked(zip(rows.tolist(), ecg_ids.tolist(), strict=True), total=len(rows), what=f"fold {fold}"):
-        upload = draw_upload(
-            record_set.signal_mv(row), sampling_hz=record_set.sampling_hz, ecg_id=ecg_id, copy=0, recipe=model.recipe
-        )
+        upload = upload_of(record_set, row, copy=0, recipe=model.recipe)
         page = take_in(upload, row=row, ecg_id=ecg_id, copy=0, spec=model.recipe.spec)
         canonical.append(page.canonical)
         if not page.entry["is_ecg"]:
@@ -95,6 +104,7 @@ def ask(model: Model, *, record_set: RecordSet, fold: int) -> Asked:
     if canonical:
         logits.append(model.network.logits(np.stack(canonical)))
     return Asked(
+        codes=record_set.codes,
         rows=rows,
         labels=record_set.labels()[rows],
         logits=np.concatenate(logits),
@@ -108,10 +118,11 @@ def fit_operating_point(
     """Calibrate on the validation fold, then choose thresholds on the calibrated probabilities."""
     calibration = fit_calibration(validation.labels, validation.logits)
     probabilities = calibration.apply(validation.logits)
-    thresholds = choose_thresholds(validation.labels, probabilities, codes=CODES, min_positives=min_positives)
-    positives = dict(zip(CODES, validation.labels.sum(axis=0).tolist(), strict=True))
+    codes = validation.codes
+    thresholds = choose_thresholds(validation.labels, probabilities, codes=codes, min_positives=min_positives)
+    positives = dict(zip(codes, validation.labels.sum(axis=0).tolist(), strict=True))
     return OperatingPoint(
-        classes=CODES,
+        classes=codes,
         slope=calibration.slope,
         bias=calibration.bias,
         thresholds=thresholds.values,
@@ -132,6 +143,7 @@ def write(
         "record_set": record_set.digest,
         "simulated": record_set.simulated,
         "refused_by_intake": len(test.refused),
+        "on_paper": int((~record_set.has_signal[test.rows]).sum()),
         **scores.to_dict(),
     }
     (staging / SCORES_FILE).write_text(publish.to_json(content), encoding="utf-8")
@@ -139,11 +151,12 @@ def write(
     probabilities = point.probabilities(test.logits)
     _write_predictions(staging / PREDICTIONS_FILE, record_set=record_set, test=test, probabilities=probabilities)
     scored = report.Scored(
-        codes=CODES,
+        codes=test.codes,
         labels=test.labels,
         probabilities=probabilities,
         thresholds=np.asarray(point.thresholds),
         note=f"{len(test.rows)} records of fold {TEST_FOLD}" + (f", {SIMULATED_NOTE}" if record_set.simulated else ""),
+        intervals=[(entry.metrics["auroc"].low, entry.metrics["auroc"].high) for entry in scores.classes],
     )
     report.write_tables(staging, scored)
     report.write_figures(staging / "figures", scored)
@@ -151,8 +164,12 @@ def write(
 
 
 def _write_predictions(path: Path, *, record_set: RecordSet, test: Asked, probabilities: NDArray[np.float64]) -> None:
-    table = record_set.table.iloc[test.rows][["ecg_id", "patient_id", "sex", "age_band", *CODES]].reset_index(drop=True)
-    for k, code in enumerate(CODES):
-        table[f"logit_{code}"] = test.logits[:, k]
-        table[f"probability_{code}"] = probabilities[:, k]
+    table = record_set.table.iloc[test.rows][["ecg_id", "patient_id", "sex", "age_band", *test.codes]]
+    # At once: a column at a time leaves a table of 71 classes in pieces.
+    said = {
+        name: column
+        for k, code in enumerate(test.codes)
+        for name, column in ((f"logit_{code}", test.logits[:, k]), (f"probability_{code}", probabilities[:, k]))
+    }
+    table = pd.concat([table.reset_index(drop=True), pd.DataFrame(said)], axis=1)
     table.to_parquet(path, index=False, compression="zstd")

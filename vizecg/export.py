@@ -71,8 +71,8 @@ def save_weights(model: VizECGNet, path: Path) -> None:
     write_atomically(path, save({name: value.contiguous() for name, value in model.state_dict().items()}))
 
 
-def load_model(path: Path, *, config: ModelConfig) -> VizECGNet:
-    """Build the network that `config` describes and fill it with the weights of a safetensors file.
+def load_model(path: Path, *, config: ModelConfig, labels: int) -> VizECGNet:
+    """Build the network that `config` describes, of so many labels, and fill it with the weights of a safetensors file.
 
     Raises:
         InputError: the file is not there, damaged, or of a network of another shape.
@@ -80,7 +80,7 @@ def load_model(path: Path, *, config: ModelConfig) -> VizECGNet:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    model = build_model(config, seed=0)
+    model = build_model(config, labels=labels, seed=0)
     try:
         model.load_state_dict(load(path.read_bytes()))
     except FileNotFoundError:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from vizecg.bootstrap import interval, paired_auroc_difference, patient_weights, resample_auroc
+from vizecg.bootstrap import interval, mean_of_defined, paired_auroc_difference, patient_weights, resample_auroc
 from vizecg.config import Section
 
 Result = Literal["pass", "fail", "not enough data", "not applicable"]
@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 CALIBRATION_BINS: Final = 10
 
 MACRO_FLOOR: Final = "macro AUROC"
+MOST_NAMED: Final = 8
+"""Classes that one sentence names."""
 
 
 class Params(Section):
@@ -43,12 +45,14 @@ class Candidate:
 
     Attributes:
         bundle_digest: the one name of its content.
+        task: what the classes are the classes of: `STTC` means one thing in one task, another in the next.
         classes: in the order of the columns of `probabilities`.
         simulated: it was trained on simulated records.
         probabilities: (records, classes), calibrated; None when it can no longer be run.
     """
 
     bundle_digest: str
+    task: str
     classes: tuple[str, ...]
     simulated: bool
     probabilities: Floats | None
@@ -62,6 +66,10 @@ class Candidate:
             )
         if not ((self.probabilities >= 0) & (self.probabilities <= 1)).all():  # NaN fails both
             raise ValueError("probabilities must be between 0 and 1, and none of them NaN")
+
+    def answers_as(self, other: "Candidate") -> bool:
+        """Whether an application could read the one's answers as the other's."""
+        return (self.task, self.classes) == (other.task, other.classes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -203,11 +211,21 @@ def _gates_of_standing(evidence: Evidence) -> Iterator[Row]:
 
 
 def _same_classes(challenger: Candidate, *, champion: Candidate) -> Row:
-    if challenger.classes == champion.classes:
+    if challenger.answers_as(champion):
         return Row(gate="classes", result="pass", value="the same", sentence="it answers the champion's classes")
-    ours, theirs = " ".join(challenger.classes), " ".join(champion.classes)
-    sentence = f"it answers {ours}, the champion {theirs}: applications would read other labels"
+    ours, theirs = (_said(candidate) for candidate in (challenger, champion))
+    sentence = (
+        f"it answers {ours}, the champion {theirs}: applications would read other labels; "
+        "a model of another task needs a registry and a ledger of its own (VIZECG_STATE_DIR)"
+    )
     return Row(gate="classes", result="fail", value="others", sentence=sentence)
+
+
+def _said(candidate: Candidate) -> str:
+    """Task and classes, the first few of many."""
+    codes = candidate.classes[:MOST_NAMED]
+    rest = len(candidate.classes) - len(codes)
+    return f"{' '.join(codes)}{f' and {rest} more' if rest else ''} ({candidate.task})"
 
 
 def _provenance(challenger: Candidate, *, champion: Candidate) -> Row:
@@ -253,14 +271,29 @@ def _gates_of_comparison(evidence: Evidence, *, params: Params) -> Iterator[Row]
         reason = "there is no champion to compare with"
     elif champion.probabilities is None:
         reason = "the champion's files are gone, so it cannot be run"
-    elif champion.classes != classes:
+    elif not challenger.answers_as(champion):
         reason = "the champion has other classes"
     if reason is not None:
         yield Row(gate=versus("macro AUROC"), result="not applicable", sentence=reason)
         return
     yield _no_worse("macro AUROC", evidence, codes=classes, margin=params.macro_auroc_margin, params=params)
-    for code in classes:
-        yield _no_worse(f"AUROC of {code}", evidence, codes=(code,), margin=params.class_auroc_margin, params=params)
+    rows = [
+        _no_worse(f"AUROC of {code}", evidence, codes=(code,), margin=params.class_auroc_margin, params=params)
+        for code in classes
+    ]
+    undecided = [row for row in rows if row.result == "not enough data"]
+    if len(undecided) <= MOST_NAMED:
+        yield from rows
+        return
+    yield from (row for row in rows if row.result != "not enough data")
+    yield Row(
+        gate=versus(f"AUROC of {len(undecided)} classes"),
+        result="not enough data",
+        limit=-params.class_auroc_margin,
+        records=len(evidence.labels),
+        sentence=f"{len(undecided)} of {len(classes)} classes have fewer than {params.minimum_positives} positive "
+        "records, or too few to compare",
+    )
 
 
 def _no_worse(name: str, evidence: Evidence, *, codes: Sequence[str], margin: float, params: Params) -> Row:
@@ -323,7 +356,7 @@ def _macro_auroc_low(evidence: Evidence, *, covered: Sequence[str], params: Para
     columns = [evidence.challenger.classes.index(code) for code in covered]
     weights = patient_weights(evidence.patient_ids, resamples=params.resamples, seed=params.seed)
     said = _probabilities(evidence.challenger)
-    return interval(resample_auroc(evidence.labels[:, columns], said[:, columns], weights).mean(axis=1)).low
+    return interval(mean_of_defined(resample_auroc(evidence.labels[:, columns], said[:, columns], weights))).low
 
 
 def _too_few(records: int, *, params: Params, positives: int | None = None) -> str:

@@ -1,48 +1,119 @@
-"""Diagnostic classes: which there are, in which order, and what each is called.
+"""Classes: which tasks there are, which classes each has, in which order, and what each is called.
 
-The order of `SUPERDIAGNOSTIC` is the order of every label vector in the project:
+The order of a task's classes is the order of every label vector made for it:
 table columns, logits, thresholds, answers.
 
-Source of the protocol: Strodthoff et al., "Deep learning for ECG analysis:
-benchmarks and insights from PTB-XL" (2020): every SCP statement marked
-diagnostic counts, whatever likelihood was noted beside it.
+Source of the tasks and the protocol: Strodthoff et al., "Deep learning for ECG
+analysis: benchmarks and insights from PTB-XL" (2020): every SCP statement of a
+kind counts, whatever likelihood was noted beside it.
 """
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Final
+
+from vizecg.errors import InputError
+from vizecg.statements import STATEMENTS, Statement
+
+LEADS: tuple[str, ...] = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+"""The twelve standard leads, in the order every signal array has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiagnosticClass:
+class LabelClass:
     """One label of a task: `code` as in PTB-XL's tables, `name` in plain words."""
 
     code: str
     name: str
 
 
-SUPERDIAGNOSTIC: tuple[DiagnosticClass, ...] = (
-    DiagnosticClass(code="NORM", name="normal ECG"),
-    DiagnosticClass(code="MI", name="myocardial infarction"),
-    DiagnosticClass(code="STTC", name="ST/T changes"),
-    DiagnosticClass(code="CD", name="conduction disturbance"),
-    DiagnosticClass(code="HYP", name="hypertrophy"),
+def slug(code: str) -> str:
+    """A code as part of the name of a file or metric: `LAO/LAE` is `LAO-LAE`, `PRC(S)` is `PRC-S`.
+
+    Codes of one task stay distinct.
+    """
+    return re.sub(r"[^A-Za-z0-9_]+", "-", code).strip("-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A question asked of every record: which of `classes` does it belong to? None, one or several."""
+
+    name: str
+    classes: tuple[LabelClass, ...]
+    class_of: dict[str, str]
+    """SCP code -> code of its class; a statement that is not here says nothing about this task."""
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Codes of the classes, in their order."""
+        return tuple(entry.code for entry in self.classes)
+
+    def classes_of(self, statements: Collection[str]) -> tuple[str, ...]:
+        """Class codes of a record with these SCP codes, in the order of `codes`; empty when none is of this task."""
+        found = {self.class_of[code] for code in statements if code in self.class_of}
+        return tuple(code for code in self.codes if code in found)
+
+
+SUPERDIAGNOSTIC: Final[tuple[LabelClass, ...]] = (
+    LabelClass(code="NORM", name="normal ECG"),
+    LabelClass(code="MI", name="myocardial infarction"),
+    LabelClass(code="STTC", name="ST/T changes"),
+    LabelClass(code="CD", name="conduction disturbance"),
+    LabelClass(code="HYP", name="hypertrophy"),
 )
 
-CODES: tuple[str, ...] = tuple(entry.code for entry in SUPERDIAGNOSTIC)
+_SUBDIAGNOSTIC_NAMES: Final = {
+    "STTC": "ST/T changes without ischaemia",
+    "IMI": "inferior myocardial infarction",
+    "AMI": "anterior myocardial infarction",
+    "LAFB/LPFB": "left anterior or posterior fascicular block",
+    "_AVB": "AV block",
+    "ISCA": "anterior or lateral ischaemia",
+    "ISCI": "inferior ischaemia",
+}
+"""Subclasses that gather several statements; the others are called as their one statement is."""
 
-LEADS: tuple[str, ...] = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-"""The twelve standard leads, in the order every signal array has them."""
+
+def _superdiagnostic() -> Task:
+    class_of = {entry.code: entry.superclass for entry in STATEMENTS if entry.superclass is not None}
+    return Task(name="superdiagnostic", classes=SUPERDIAGNOSTIC, class_of=class_of)
 
 
-def classes_of(statements: Collection[str], *, class_of_statement: Mapping[str, str]) -> tuple[str, ...]:
-    """Name the diagnostic classes a record's statements belong to.
+def _subdiagnostic() -> Task:
+    class_of = {entry.code: entry.subclass for entry in STATEMENTS if entry.subclass is not None}
+    plain = {entry.code: entry.name for entry in STATEMENTS}
+    codes = dict.fromkeys(class_of.values())
+    classes = tuple(LabelClass(code=code, name=_SUBDIAGNOSTIC_NAMES.get(code) or plain[code]) for code in codes)
+    return Task(name="subdiagnostic", classes=classes, class_of=class_of)
 
-    Args:
-        statements: SCP codes of one record.
-        class_of_statement: SCP code -> class, of diagnostic statements only.
 
-    Returns:
-        Class codes in `CODES` order; empty when no statement is diagnostic.
+def _by_statement(name: str, statements: Iterable[Statement]) -> Task:
+    classes = tuple(LabelClass(code=entry.code, name=entry.name) for entry in statements)
+    return Task(name=name, classes=classes, class_of={entry.code: entry.code for entry in classes})
+
+
+TASKS: Final[dict[str, Task]] = {
+    task.name: task
+    for task in (
+        _superdiagnostic(),
+        _subdiagnostic(),
+        _by_statement("diagnostic", (entry for entry in STATEMENTS if entry.diagnostic)),
+        _by_statement("form", (entry for entry in STATEMENTS if entry.form)),
+        _by_statement("rhythm", (entry for entry in STATEMENTS if entry.rhythm)),
+        _by_statement("all", STATEMENTS),
+    )
+}
+"""The tasks of the PTB-XL benchmark by name."""
+
+
+def task_of(name: str) -> Task:
+    """Find a task by its name.
+
+    Raises:
+        InputError: there is none of that name.
     """
-    found = {class_of_statement[code] for code in statements if code in class_of_statement}
-    return tuple(code for code in CODES if code in found)
+    if name not in TASKS:
+        raise InputError(f"there is no task {name!r}; allowed are {', '.join(TASKS)}")
+    return TASKS[name]

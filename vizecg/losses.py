@@ -2,7 +2,8 @@
 
 Classification is binary cross-entropy on every head there is; distillation pulls the
 served image head towards heads that have seen the signal. Jointly trained, those
-teachers are noise at first, so distillation waits and then ramps in.
+teachers are noise at first, so distillation waits and then ramps in. A record on
+paper has no signal: the image head learns from it, and nothing else does.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from vizecg.recipe import Teacher
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossParts:
-    """`total` is what is minimised; the rest are its parts before λ1 and λ2, None where there is no such head."""
+    """`total` is what is minimised; the rest are its parts before λ1 and λ2, each the mean over the records it is of.
+
+    None where there is no such head, or no record of the batch has a signal.
+    """
 
     total: Tensor
     image: Tensor
@@ -70,8 +74,12 @@ def total_loss(
     distillation_weight: float,
     temperature: float,
     teacher: Teacher,
+    has_signal: Tensor | None = None,
 ) -> LossParts:
     """λ1 · sum of the heads' cross-entropies + λ2 · distillation from `teacher` to the image head.
+
+    What needs the signal is weighed by the share of records that have one, so that
+    each record counts the same whatever company it is in.
 
     Args:
         logits: of a model without a signal stream only `image` counts: it has no teacher.
@@ -80,17 +88,22 @@ def total_loss(
         distillation_weight: λ2 now, see `recipe.DistillationParams.weight_at`.
         temperature: of the distillation.
         teacher: which head teaches; for `both`, the mean of the two losses, so λ2 keeps its meaning.
+        has_signal: (batch,) bool, which records the signal and fused logits are of; without it, all.
     """
     targets = labels.to(logits.image.dtype)
     image = functional.binary_cross_entropy_with_logits(logits.image, targets)
+    share, student = 1.0, logits.image
+    if has_signal is not None:
+        share, student, targets = float(has_signal.float().mean()), student[has_signal], targets[has_signal]
     signal, fused = (
         None if head is None else functional.binary_cross_entropy_with_logits(head, targets)
         for head in (logits.signal, logits.fused)
     )
-    total = classification_weight * torch.stack([loss for loss in (image, signal, fused) if loss is not None]).sum()
+    heads = [image, *(share * loss for loss in (signal, fused) if loss is not None)]
+    total = classification_weight * torch.stack(heads).sum()
     teachers = [logits.by_head()[name] for name in (("signal", "fused") if teacher == "both" else (teacher,))]
-    lessons = [distillation_loss(logits.image, head, temperature=temperature) for head in teachers if head is not None]
+    lessons = [distillation_loss(student, head, temperature=temperature) for head in teachers if head is not None]
     distillation = torch.stack(lessons).mean() if lessons else None
     if distillation is not None:
-        total = total + distillation_weight * distillation
+        total = total + distillation_weight * share * distillation
     return LossParts(total=total, image=image, signal=signal, fused=fused, distillation=distillation)

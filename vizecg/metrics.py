@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from vizecg.bootstrap import (
     covered,
     interval,
+    mean_of_defined,
     patient_weights,
     weighted_auroc,
     weighted_average_precision,
@@ -55,7 +56,7 @@ class Scores:
 
     Attributes:
         classes: every class, in order.
-        macro: metric -> mean over `macro_classes`.
+        macro: metric -> mean over `macro_classes`; in each resample over those it defines.
         macro_classes: classes with at least one positive and one negative.
         records: how many were scored.
         patients: how many they are of; these are resampled.
@@ -214,7 +215,7 @@ def _macro(
     defined = [value for k in columns if (value := values[k][name]) is not None]
     if not defined:
         return Estimate(value=None, low=None, high=None)
-    means = np.mean([resampled[k][name] for k in columns], axis=0)
+    means = mean_of_defined(np.stack([resampled[k][name] for k in columns], axis=1))
     return _estimate(float(np.mean(defined)), means, confidence=confidence)
 
 

@@ -17,10 +17,8 @@ from vizecg import bundle, intake
 from vizecg.answer import SIMULATED_NOTE, Answer, Decision, Finding, Label, ModelIdentity, Quality
 from vizecg.errors import InputError
 from vizecg.intake import CanonicalSpec, Intake
-from vizecg.labels import SUPERDIAGNOSTIC
 from vizecg.operating_point import OperatingPoint
 
-NAMES: Final = {entry.code: entry.name for entry in SUPERDIAGNOSTIC}
 # A page is 0.3 MB as float32: larger batches gain nothing on a CPU and only cost memory.
 _PAGES_AT_ONCE = 32
 # onnxruntime's exceptions have no parent of their own.
@@ -138,10 +136,20 @@ class ImageModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictor:
-    """A model, how its outputs are read, and its name."""
+    """A model, how its outputs are read, and its name.
+
+    Attributes:
+        model: the network.
+        operating_point: from logits to labels.
+        task: what the classes are the classes of.
+        names: of the classes in plain words, in the operating point's order.
+        identity: of the bundle it came from.
+    """
 
     model: ImageModel
     operating_point: OperatingPoint
+    task: str
+    names: tuple[str, ...]
     identity: ModelIdentity
 
     @classmethod
@@ -161,6 +169,8 @@ class Predictor:
         return cls(
             model=model,
             operating_point=contract.operating_point,
+            task=contract.task,
+            names=tuple(entry.name for entry in contract.classes),
             identity=ModelIdentity(name=contract.model_name, bundle_digest=digest, simulated=contract.simulated),
         )
 
@@ -207,16 +217,17 @@ class Predictor:
 
     def _labels(self, probabilities: NDArray[np.floating[Any]]) -> tuple[Label, ...]:
         point = self.operating_point
-        columns = zip(point.classes, probabilities, point.thresholds, point.positives(probabilities), strict=True)
+        positives = point.positives(probabilities)
+        columns = zip(point.classes, self.names, probabilities, point.thresholds, positives, strict=True)
         return tuple(
             Label(
                 code=code,
-                name=NAMES.get(code, code),
+                name=name,
                 probability=float(probability),
                 threshold=threshold,
                 positive=bool(positive),
             )
-            for code, probability, threshold, positive in columns
+            for code, name, probability, threshold, positive in columns
         )
 
 

@@ -27,7 +27,7 @@ def draw_record(record: Path, out: Path, *, style: str, dots_per_inch: float) ->
     Raises:
         InputError: no such style or format; the record cannot be read or is none of twelve leads.
     """
-    from vizecg.ptbxl.single import read_wfdb
+    from vizecg.recordings.single import read_wfdb
 
     _check(out, style=style)
     read = read_wfdb(record)

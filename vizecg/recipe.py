@@ -62,7 +62,7 @@ class JitterParams(Section):
     ink: float = Field(default=0.15, ge=0, lt=1, description="relative change of how dark ink is")
     paper: float = Field(default=0.03, ge=0, lt=1, description="change of the paper, as a share of full black")
     signal_gain: float = Field(default=0.1, ge=0, lt=1)
-    signal_shift_samples: int = Field(default=20, ge=0)
+    signal_shift_s: float = Field(default=0.2, ge=0)
 
 
 class Recipe(Section):

@@ -21,12 +21,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vizecg import bootstrap
 from vizecg.batches import Batch, TrainingData, epoch_batches, plain_batches, training_batch
 from vizecg.errors import InputError, VizecgError
-from vizecg.labels import CODES
 from vizecg.losses import total_loss
 from vizecg.models import Logits, VizECGNet, build_model
 from vizecg.publish import write_atomically
@@ -59,10 +59,11 @@ class EpochReport:
     """One epoch, counted from 1.
 
     Attributes:
-        losses: mean of each part there is over the epoch's steps, see `losses.LossParts`.
+        losses: mean of each part over the epoch's steps that had it, see `losses.LossParts`.
         distillation_weight: λ2 at its end.
         learning_rate: at its end.
-        validation_auroc: head -> macro AUROC over the classes that have both sides.
+        validation_auroc: head -> macro AUROC over the classes that have both sides among the
+            records it can answer for; a head that can be scored on none is left out.
         class_auroc: label -> AUROC of the image head.
         is_best: the image head's macro AUROC is above that of all epochs before.
         seconds: training and validation; not reproducible.
@@ -87,7 +88,7 @@ class TrainedModel:
     """The model of the best epoch, in evaluation mode.
 
     Attributes:
-        model: averaged weights (EMA) of the best epoch.
+        model: averaged weights (EMA) of the best epoch; without a signal side where no record has a signal.
         best_epoch: counted from 1.
         best_auroc: macro AUROC of the image head on the validation records.
         history: every epoch, those before a resume included.
@@ -130,11 +131,12 @@ def train(
             be read; bfloat16 is asked of a CPU without it.
     """
     _refuse_unscorable(data)
+    recipe = _without_teacher(recipe) if not data.has_signal[data.training_rows].any() else recipe
     precision = resolve_precision(recipe.precision)
     path = None if checkpoint_dir is None else checkpoint_dir / CHECKPOINT_NAME
     identity = _identity(data, recipe, seed=seed, precision=precision)
     with _threads(recipe.threads):
-        run = _start(recipe, seed=seed)
+        run = _start(recipe, labels=len(data.codes), seed=seed)
         if path is not None:
             _restore(run, path, identity=identity)
         resumed_after = run.epochs_done
@@ -231,6 +233,7 @@ class _Trainer:
         loss = total_loss(
             logits,
             torch.from_numpy(batch.labels),
+            has_signal=_some(batch.has_signal),
             classification_weight=self.recipe.classification_weight,
             distillation_weight=distillation.weight_at(epoch),
             temperature=distillation.temperature,
@@ -250,7 +253,7 @@ class _Trainer:
         """Logits in float32, whatever the network computed in: a bfloat16 loss has three digits."""
         image, signal_mv = torch.from_numpy(batch.image), torch.from_numpy(batch.signal_mv)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits: Logits = model(image, signal_mv)
+            logits: Logits = model(image, signal_mv, _some(batch.has_signal))
         return logits.float()
 
     def _tell(self, *, epoch: int, step: int, steps: int, loss: float) -> None:
@@ -296,31 +299,43 @@ class _Trainer:
                 self._forward(self.run.averaged, batch).by_head()
                 for batch in plain_batches(data, pages=pages, batch_size=_VALIDATION_BATCH)
             ]
-        labels = data.labels[data.page_row[pages]]
+        rows = data.page_row[pages]
         by_head: dict[str, float] = {}
         by_class: dict[str, float | None] = {}
         for head in scored[0]:
-            parts = [batch[head] for batch in scored]
-            logits = [part.numpy() for part in parts if part is not None]
-            if not logits:
+            answered = rows if head == "image" else rows[data.has_signal[rows]]
+            logits = [part.numpy() for batch in scored if (part := batch[head]) is not None]
+            if not logits or not bootstrap.covered(data.labels[answered], codes=data.codes):
                 continue
-            classes = bootstrap.auroc(labels, np.concatenate(logits))
+            classes = bootstrap.auroc(data.labels[answered], np.concatenate(logits))
             by_head[head] = float(np.nanmean(classes))
             if head == "image":
-                by_class = {code: _number(value) for code, value in zip(CODES, classes.tolist(), strict=True)}
+                by_class = {code: _number(value) for code, value in zip(data.codes, classes.tolist(), strict=True)}
         return by_head, by_class
 
 
 def _refuse_unscorable(data: TrainingData) -> None:
-    if not bootstrap.covered(data.labels[data.validation_rows], codes=CODES):
+    if not bootstrap.covered(data.labels[data.validation_rows], codes=data.codes):
         raise InputError(
-            f"no class of {list(CODES)} has both a positive and a negative among the {len(data.validation_rows)} "
+            f"no class of {list(data.codes)} has both a positive and a negative among the {len(data.validation_rows)} "
             "validation records, so no epoch can be called best; give more records (ingest)"
         )
 
 
-def _start(recipe: Recipe, *, seed: int) -> _Run:
-    model = build_model(recipe.model, seed=seed)
+def _without_teacher(recipe: Recipe) -> Recipe:
+    """The image head alone: without any signal, the signal side would stay as it was drawn."""
+    if recipe.model.signal:
+        logger.info("no training record has a signal: the image head is trained alone, without distillation")
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"signal": False})})
+
+
+def _some(has_signal: NDArray[np.bool_]) -> Tensor | None:
+    """The mask, or None where every record has a signal: then nothing needs to be picked out."""
+    return None if has_signal.all() else torch.from_numpy(has_signal)
+
+
+def _start(recipe: Recipe, *, labels: int, seed: int) -> _Run:
+    model = build_model(recipe.model, labels=labels, seed=seed)
     model.image_stream.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
@@ -349,7 +364,9 @@ def _snapshot(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _means(parts: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
+    names = dict.fromkeys(name for part in parts for name in part)
+    having = {name: [part[name] for part in parts if name in part] for name in names}
+    return {name: sum(values) / len(values) for name, values in having.items()}
 
 
 def _number(value: float) -> float | None:

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from vizecg import bundle as bundles
 from vizecg import modelrun, publish
 from vizecg.intake import CanonicalSpec
-from vizecg.labels import SUPERDIAGNOSTIC
+from vizecg.labels import TASKS, slug
 from vizecg.operating_point import OperatingPoint
 from vizecg.settings import MODEL_NAME, Settings
 
@@ -55,13 +55,16 @@ def write_bundle(
     *,
     seed: int = 0,
     simulated: bool = True,
-    codes: tuple[str, ...] = tuple(entry.code for entry in SUPERDIAGNOSTIC),
+    task: str = "superdiagnostic",
+    codes: tuple[str, ...] | None = None,
     spec: CanonicalSpec = SPEC,
 ) -> Path:
-    names = {entry.code: entry.name for entry in SUPERDIAGNOSTIC}
+    codes = TASKS[task].codes if codes is None else codes
+    names = {entry.code: entry.name for entry in TASKS[task].classes}
     contract = bundles.Contract(
         schema_version=1,
         model_name=MODEL_NAME,
+        task=task,
         classes=tuple(bundles.ClassEntry(code=code, name=names[code]) for code in codes),
         image=bundles.ImageSize(
             height_px=spec.height_px, width_px=spec.width_px, px_per_mm=spec.px_per_mm, field_mm=(32.0, 21.3)
@@ -90,9 +93,13 @@ def write_bundle(
     return folder
 
 
-def write_model_run(folder: Path, *, epochs: int = 3, simulated: bool = True) -> Path:
-    history = [{"epoch": n, "loss/total": 1 / n, "fold9/auroc_image": 0.7 + n / 100} for n in range(1, epochs + 1)]
+def write_model_run(folder: Path, *, epochs: int = 3, simulated: bool = True, codes: tuple[str, ...] = ()) -> Path:
+    by_class = {f"fold9/auroc_{slug(code)}": 0.6 for code in codes}
+    history = [
+        {"epoch": n, "loss/total": 1 / n, "fold9/auroc_image": 0.7 + n / 100, **by_class} for n in range(1, epochs + 1)
+    ]
     description = {
+        "task": "superdiagnostic",
         "params": {"epochs": epochs, "model": {"dim": 128}, "seed": 1},
         "precision": "float32",
         "best_epoch": epochs,
@@ -111,8 +118,10 @@ def write_model_run(folder: Path, *, epochs: int = 3, simulated: bool = True) ->
     return folder
 
 
-def write_evaluation(folder: Path, *, macro_auroc: float = 0.9) -> Path:
-    scores = {**SCORES, "macro_auroc": macro_auroc, "classes": {"MI": {"auroc": 0.91, "auprc": None}}}
+def write_evaluation(
+    folder: Path, *, macro_auroc: float = 0.9, classes: dict[str, dict[str, float | None]] | None = None
+) -> Path:
+    scores = {**SCORES, "macro_auroc": macro_auroc, "classes": classes or {"MI": {"auroc": 0.91, "auprc": None}}}
     scores |= {"schema_version": 1, "fold": 10, "simulated": True, "age": {"90+": {"auroc": 0.8}}}
     with publish.publishing(folder, kind="evaluation", schema_version=1) as staging:
         (staging / "metrics.json").write_text(publish.to_json(scores))
@@ -159,3 +168,8 @@ def evaluation(tmp_path: Path) -> Path:
 @pytest.fixture
 def make_evaluation(tmp_path: Path) -> Callable[..., Path]:
     return lambda name, **content: write_evaluation(tmp_path / name, **content)
+
+
+@pytest.fixture
+def make_model_run(tmp_path: Path) -> Callable[..., Path]:
+    return lambda name, **content: write_model_run(tmp_path / name, **content)

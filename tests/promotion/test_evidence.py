@@ -8,25 +8,30 @@ import pytest
 from vizecg import publish
 from vizecg.errors import InputError
 from vizecg.intake import CanonicalSpec
-from vizecg.labels import CODES
+from vizecg.labels import TASKS
+from vizecg.page import draw_page, encode_png
 from vizecg.pages import PAGE_SET, DrawnPage, PageRecipe, write_pages
 from vizecg.pages import SCHEMA_VERSION as PAGES_VERSION
 from vizecg.predictor import Predictor
 from vizecg.promotion import gather_evidence
-from vizecg.records import Age, Provenance, Record, writing_record_set
+from vizecg.records import RECORD_SET, SCHEMA_VERSION, Age, Provenance, Record, writing_record_set
 
+TASK = TASKS["superdiagnostic"]
+CODES = TASK.codes
 SPEC = CanonicalSpec(height_px=32, width_px=48, px_per_mm=1.5)
 RECIPE = PageRecipe(style="standard", camera="clean", copies=2, upload_px_per_mm=4.0, seed=1, spec=SPEC)
 FOLDS = (1, 10, 9, 10, 10)
 LABELS = (("NORM",), ("MI", "CD"), ("NORM",), (), ("HYP",))
 
 
-def write_records(folder, *, folds=FOLDS):
+def write_records(folder, *, folds=FOLDS, on_paper=()):
     source = Provenance(uri="tests", simulated=True, digest="0" * 64)
-    with writing_record_set(folder, sampling_hz=100, samples=1000, source=source) as writer:
+    with writing_record_set(folder, task=TASK, sampling_hz=100, samples=1000, source=source) as writer:
         for row, fold in enumerate(folds):
             record = Record(
                 ecg_id=100 + row,
+                source="tests",
+                name=f"record {row}",
                 patient_id=7 + row // 2,
                 age=Age.of(50),
                 sex="female",
@@ -37,12 +42,17 @@ def write_records(folder, *, folds=FOLDS):
                 classes=LABELS[row],
             )
             wave = 1000 * np.sin(np.arange(1000) / (9 + row))
-            writer.add(record, signals_uv=np.tile(wave.astype(np.int16), (12, 1)))
+            signals_uv = np.tile(wave.astype(np.int16), (12, 1))
+            if row in on_paper:
+                page = draw_page(signals_uv / 1000, sampling_hz=100, px_per_mm=RECIPE.upload_px_per_mm)
+                writer.add(record, signals_uv=None, upload=encode_png(page))
+            else:
+                writer.add(record, signals_uv=signals_uv)
     return folder
 
 
 def write_page_set(folder, *, records, folds=FOLDS):
-    digest = publish.read_manifest(records, kind="record-set", schema_version=1).digest
+    digest = publish.read_manifest(records, kind=RECORD_SET, schema_version=SCHEMA_VERSION).digest
     rng = np.random.default_rng(3)
     pages = [
         DrawnPage(
@@ -96,6 +106,33 @@ def test_a_champion_of_another_input_size_is_asked_about_the_same_records_at_its
     evidence = gather_evidence(make_bundle("new", seed=1), larger, records=records, pages=pages)
     assert evidence.champion.probabilities.shape == (2, len(CODES))
     assert len(np.unique(evidence.champion.probabilities, axis=0)) == 2  # two different records
+
+
+def test_a_champion_of_another_input_size_sees_the_paper_of_a_record_that_came_on_it(data, make_bundle, tmp_path):
+    records, pages, _ = data
+    paper = write_records(tmp_path / "paper", on_paper=(1, 4))
+    write_page_set(tmp_path / "paper-pages", records=paper)
+    larger, new = make_bundle("larger", spec=replace(SPEC, height_px=48, width_px=64)), make_bundle("new", seed=1)
+    drawn = gather_evidence(new, larger, records=records, pages=pages)
+    printed = gather_evidence(new, larger, records=paper, pages=tmp_path / "paper-pages")
+    np.testing.assert_array_equal(drawn.champion.probabilities, printed.champion.probabilities)
+
+
+def test_a_challenger_of_another_task_is_told_so(data, make_bundle):
+    records, pages, _ = data
+    other = make_bundle("other", task="rhythm")
+    with pytest.raises(
+        InputError,
+        match=r"answers the task rhythm, the labels of .* are those of superdiagnostic; judge it on records of its own",
+    ):
+        gather_evidence(other, None, records=records, pages=pages)
+
+
+def test_a_champion_of_another_task_is_asked_and_left_to_the_gates(data, make_bundle):
+    records, pages, _ = data
+    evidence = gather_evidence(make_bundle("new"), make_bundle("old", task="rhythm"), records=records, pages=pages)
+    assert (evidence.challenger.task, evidence.champion.task) == ("superdiagnostic", "rhythm")
+    assert evidence.champion.probabilities.shape == (2, 12)
 
 
 def test_pages_of_other_records_are_refused(data, make_bundle, tmp_path):

@@ -43,7 +43,14 @@ def says(labels, *, skill, seed=2):
 
 def candidate(name, probabilities, **changes):
     return Candidate(
-        **{"bundle_digest": name, "classes": CODES, "simulated": False, "probabilities": probabilities, **changes}
+        **{
+            "bundle_digest": name,
+            "task": "superdiagnostic",
+            "classes": CODES,
+            "simulated": False,
+            "probabilities": probabilities,
+            **changes,
+        }
     )
 
 
@@ -206,9 +213,68 @@ def test_a_model_of_other_classes_is_refused():
     verdict = judge(evidence(champion=champion), params=PARAMS)
     assert [refused.gate for refused in verdict.refusals] == ["classes"]
     assert verdict.refusals[0].sentence == (
-        "it answers NORM MI STTC CD HYP, the champion NORM MI STTC: applications would read other labels"
+        "it answers NORM MI STTC CD HYP (superdiagnostic), the champion NORM MI STTC (superdiagnostic): "
+        "applications would read other labels; a model of another task needs a registry and a ledger of its own "
+        "(VIZECG_STATE_DIR)"
     )
     assert row(verdict, "macro AUROC vs champion").result == "not applicable"
+
+
+def test_the_same_codes_of_another_task_are_other_classes():
+    # PTB-XL calls a superclass and a subclass STTC.
+    labels = truth()
+    champion = candidate("old", says(labels, skill=1.0), task="subdiagnostic")
+    verdict = judge(evidence(champion=champion), params=PARAMS)
+    assert [refused.gate for refused in verdict.refusals] == ["classes"]
+    assert "(superdiagnostic), the champion NORM MI STTC CD HYP (subdiagnostic)" in verdict.refusals[0].sentence
+
+
+def many_classes(*, common=3, rare=68):
+    """71 classes, most of them of one record or none, as on a small set."""
+    rng = np.random.default_rng(4)
+    labels = np.zeros((RECORDS, common + rare), bool)
+    labels[:, :common] = rng.random((RECORDS, common)) < 0.3
+    labels[rng.integers(0, RECORDS, rare // 2), np.arange(common, common + rare // 2)] = True
+    return labels, tuple(f"C{k}" for k in range(common + rare))
+
+
+def test_of_many_classes_those_without_a_gate_share_one_row():
+    labels, codes = many_classes()
+    said = says(labels, skill=1.8)
+    verdict = judge(
+        evidence(
+            labels=labels,
+            challenger=candidate("new", said, classes=codes, task="all"),
+            champion=candidate("old", said.copy(), classes=codes, task="all"),
+        ),
+        params=PARAMS,
+    )
+    assert verdict.allowed
+    undecided = row(verdict, "AUROC of 68 classes vs champion")
+    assert undecided.result == "not enough data"
+    assert undecided.sentence == ("68 of 71 classes have fewer than 15 positive records, or too few to compare")
+    assert row(verdict, "AUROC of C0 vs champion").result == "pass"
+    assert len(verdict.rows) < 12
+
+
+def test_rare_classes_do_not_keep_the_macro_gates_from_deciding():
+    # A class of one record is missing from a third of all resamples, so hardly any resample has all 37.
+    labels, codes = many_classes()
+    challenger = candidate("new", says(labels, skill=1.8), classes=codes, task="all")
+    champion = candidate("old", says(labels, skill=1.8, seed=5), classes=codes, task="all")
+    verdict = judge(evidence(labels=labels, challenger=challenger, champion=champion), params=PARAMS)
+    assert row(verdict, "macro AUROC").result in {"pass", "fail"}
+    assert row(verdict, "macro AUROC vs champion").result in {"pass", "fail"}
+
+
+def test_other_classes_are_named_by_the_first_few():
+    labels, codes = many_classes()
+    challenger = candidate("new", says(labels, skill=1.0), classes=codes, task="all")
+    champion = candidate("old", says(labels, skill=1.0)[:, :5])
+    sentence = (
+        judge(evidence(labels=labels, challenger=challenger, champion=champion), params=PARAMS).refusals[0].sentence
+    )
+    assert sentence.startswith("it answers C0 C1 C2 C3 C4 C5 C6 C7 and 63 more (all), the champion NORM MI STTC CD HYP")
 
 
 def test_the_same_classes_in_another_order_are_other_classes():

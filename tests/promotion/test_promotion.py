@@ -13,13 +13,15 @@ from vizecg import bundle as bundles
 from vizecg import publish, tracking
 from vizecg.errors import Conflict, InputError
 from vizecg.gates import Candidate, Evidence, Params
-from vizecg.labels import CODES
+from vizecg.labels import TASKS
 from vizecg.promotion import Ledger, finish_interrupted, history, list_versions, nominate, promote, put_back, rollback
 from vizecg.promotion.ledger import Move
 from vizecg.promotion.tables import history_table, versions_table
 from vizecg.registry import BrokenVersion, NoSuchVersion
 from vizecg.settings import CHALLENGER, CHAMPION, Settings
 from vizecg.tracking import ensure_registered
+
+CODES = TASKS["superdiagnostic"].codes
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy",  # MLflow 3.17 under SQLAlchemy 2.1
@@ -42,6 +44,7 @@ class Jury:
 
     def __init__(self, **skill_of_bundle: float) -> None:
         self.skill = skill_of_bundle
+        self.task = "superdiagnostic"
         self.asked: list[tuple[Path, Path | None]] = []
         self.meanwhile = lambda: None
 
@@ -62,6 +65,7 @@ class Jury:
         skill = self.skill.get(digest, 0.8)
         return Candidate(
             bundle_digest=digest,
+            task=self.task,
             classes=CODES,
             simulated=contract.simulated,
             probabilities=skill * (0.15 + 0.7 * labels) + (1 - skill) * noise,
@@ -305,6 +309,19 @@ def test_a_champion_whose_files_are_gone_still_keeps_simulated_models_out(settin
     assert [row.gate for row in outcome.verdict.refusals] == ["provenance"]
     assert outcome.notes[0].startswith("the registry has no version of the champion, bundle")
     registered(2, simulated=False)
+    assert please(settings).state == "committed"
+
+
+def test_a_champion_whose_files_are_gone_still_keeps_other_tasks_out(settings, registered):
+    registered(0)
+    please(settings)
+    tracking.client(settings).delete_registered_model("vizecgnet")
+    registered(1)
+    jury = Jury()
+    jury.task = "subdiagnostic"
+    outcome = please(settings, jury)
+    assert [row.gate for row in outcome.verdict.refusals] == ["classes"]
+    assert "HYP (subdiagnostic), the champion NORM MI STTC CD HYP (superdiagnostic)" in outcome.sentence
     assert please(settings).state == "committed"
 
 

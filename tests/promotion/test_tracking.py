@@ -19,6 +19,7 @@ from vizecg import publish, servers, tracking
 from vizecg.bundle import BUNDLE
 from vizecg.environment import NOTHING_REPORTS_HOME
 from vizecg.errors import InputError
+from vizecg.labels import TASKS
 from vizecg.registry import BrokenVersion, Registry
 from vizecg.settings import CHAMPION, EXPERIMENT_NAME, MODEL_NAME, Settings
 from vizecg.tracking import TrackingUnavailable, ensure_registered, ensure_run, live_run, versions
@@ -74,6 +75,31 @@ def test_a_run_shows_params_curves_scores_with_their_intervals_figures_and_data(
     assert said["tags"]["simulated"] == "true"
     assert "simulated records: nothing here has a medical meaning" in said["tags"]["mlflow.note.content"]
     assert said["status"] == "FINISHED"
+
+
+def test_codes_that_are_no_names_for_mlflow_are_shown_all_the_same(settings, model_run, make_evaluation):
+    scores = {"LAO/LAE": {"auroc": 0.7}, "PRC(S)": {"auroc": 0.8}, "_AVB": {"auroc": 0.9}, "1AVB": {"auroc": 0.6}}
+    run_id = ensure_run(settings, model_run=model_run, evaluation=make_evaluation("other", classes=scores))
+    history = what_a_run_says(settings, run_id)["history"]
+    assert {name: points[0][1] for name, points in history.items() if name.startswith("classes/")} == {
+        "classes/LAO-LAE/auroc": 0.7,
+        "classes/PRC-S/auroc": 0.8,
+        "classes/_AVB/auroc": 0.9,
+        "classes/1AVB/auroc": 0.6,
+    }
+
+
+def test_a_run_of_71_classes_is_shown_in_seconds(settings, make_evaluation, make_model_run):
+    names = [f"{name}{end}" for name in ("auroc", "auprc", "f1", "recall") for end in ("", "_low", "_high")]
+    classes = {code: dict.fromkeys(names, 0.5) for code in TASKS["all"].codes}
+    evaluation = make_evaluation("many", classes=classes)
+    model_run = make_model_run("many-run", epochs=18, codes=TASKS["all"].codes)
+    began_s = time.monotonic()
+    run_id = ensure_run(settings, model_run=model_run, evaluation=evaluation)
+    assert time.monotonic() - began_s < 10
+    shown = tracking.client(settings).get_run(run_id).data.metrics
+    assert sum(name.startswith("classes/") for name in shown) == 71 * len(names)
+    assert sum(name.startswith("fold9/auroc_") for name in shown) == 1 + 71
 
 
 def test_the_same_files_are_the_same_run(settings, model_run, evaluation):
@@ -218,7 +244,7 @@ def test_a_file_that_is_no_database_is_refused_in_one_sentence(tmp_path, model_r
 
 def test_a_line_of_the_history_that_is_no_epoch_is_named(settings, tmp_path, evaluation, model_run):
     broken = tmp_path / "broken"
-    with publish.publishing(broken, kind="model-run", schema_version=1) as staging:
+    with publish.publishing(broken, kind="model-run", schema_version=2) as staging:
         shutil.copytree(model_run, staging, dirs_exist_ok=True)
         (staging / publish.MANIFEST_NAME).unlink()
         (staging / "metrics.jsonl").write_text('{"epoch": 1, "loss": 1}\n{"loss": 2}\n')

@@ -24,13 +24,15 @@ from serving.settings import ServingSettings
 from vizecg import bundle as bundles
 from vizecg import bundling, publish
 from vizecg.intake import CanonicalSpec
-from vizecg.labels import CODES
+from vizecg.labels import TASKS
 from vizecg.operating_point import OperatingPoint
 from vizecg.registry import DIGEST_TAG, QUICK_FAILURE
 from vizecg.servers import free_port, mlflow_command, started, wait_until_healthy
 from vizecg.settings import CHAMPION, MODEL_NAME, Settings
 from vizecg.tracking import client, ensure_registered
 
+TASK = TASKS["superdiagnostic"]
+CODES = TASK.codes
 SPEC = CanonicalSpec()
 TOLERANCE = bundles.GoldenTolerance(gray_levels=2.0, logits=1e-3, probabilities=0.02)
 
@@ -62,8 +64,9 @@ def write_onnx(path: Path, *, seed: int = 0, labels: int = len(CODES), bias: flo
 
 def write_model_run(folder: Path, *, seed: int = 0, simulated: bool = True, **network: object) -> Path:
     description = {
-        "schema_version": 1,
-        "classes": list(CODES),
+        "schema_version": 2,
+        "task": TASK.name,
+        "classes": [{"code": entry.code, "name": entry.name} for entry in TASK.classes],
         "params": {"epochs": 8},
         "precision": "float32",
         "source": {"uri": "simulated"},
@@ -74,7 +77,7 @@ def write_model_run(folder: Path, *, seed: int = 0, simulated: bool = True, **ne
         "pages": "2" * 64,
         "simulated": simulated,
     }
-    with publish.publishing(folder, kind="model-run", schema_version=1) as staging:
+    with publish.publishing(folder, kind="model-run", schema_version=2) as staging:
         write_onnx(staging / "model.onnx", seed=seed, **network)
         (staging / "model.safetensors").write_bytes(b"weights %d" % seed)
         (staging / "model.json").write_text(publish.to_json(description))
@@ -82,7 +85,7 @@ def write_model_run(folder: Path, *, seed: int = 0, simulated: bool = True, **ne
 
 
 def write_evaluation(folder: Path, *, model_run: Path, classes: tuple[str, ...] = CODES) -> Path:
-    digest = publish.read_manifest(model_run, kind="model-run", schema_version=1).digest
+    digest = publish.read_manifest(model_run, kind="model-run", schema_version=2).digest
     metrics = {"auroc": 0.9, "auroc_low": 0.85, "auroc_high": 0.94, "auprc": 0.8, "f1": 0.7}
     scores = {
         "model_run": digest,

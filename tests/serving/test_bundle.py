@@ -8,9 +8,11 @@ from vizecg import bundle as bundles
 from vizecg import bundling, model_card, publish
 from vizecg.bundle import GoldenMismatch
 from vizecg.errors import InputError
-from vizecg.labels import CODES
+from vizecg.labels import TASKS
 from vizecg.predictor import BrokenModel, Predictor
-from vizecg.ptbxl.physionet import PHYSIONET_URL
+from vizecg.sources.source import PHYSIONET_URL
+
+CODES = TASKS["superdiagnostic"].codes
 
 
 def edit_json(name: str, **changes: object):
@@ -151,6 +153,14 @@ def test_the_card_says_loudly_what_the_model_was_trained_on(make, tmp_path, simu
     assert "| MI | 0.350 |" in card
 
 
+def test_a_bundle_from_before_there_were_tasks_is_of_the_superclasses(forged):
+    def forget(staging):
+        path = staging / "contract.json"
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "task"}))
+
+    assert bundles.read(forged(forget))[1].task == "superdiagnostic"
+
+
 @pytest.fixture
 def contract(bundle):
     return bundles.read(bundle)[1]
@@ -175,6 +185,18 @@ def test_the_card_names_the_source_and_claims_nothing_about_it(contract, uri):
 def test_the_card_says_ptbxl_of_the_records_from_physionet(contract):
     card = card_of(contract, uri=PHYSIONET_URL)
     assert f"one source ({PHYSIONET_URL}; PTB-XL: Germany, 1989–1996)" in card
+
+
+def test_the_card_names_every_source_that_was_joined(contract):
+    parts = [{"uri": "folder:hospital", "simulated": False}, {"uri": "simulated:records=9,seed=7", "simulated": True}]
+    source = {"uri": "folder:hospital + simulated:records=9,seed=7", "parts": parts}
+    metrics = {"auroc": 0.9}
+    scores = {"records": 9, "macro": metrics, "macro_classes": ["MI"], "classes": dict.fromkeys(CODES, metrics)}
+    card = model_card.write(
+        contract.model_copy(update={"simulated": True}), scores=scores, description={"source": source}
+    )
+    assert "trained on records of folder:hospital + simulated:records=9,seed=7 with the signal" in card
+    assert "Trained and scored on 2 sources (folder:hospital; simulated hearts); nothing is known about others." in card
 
 
 def test_the_card_of_simulated_records_names_no_source(contract):

@@ -11,8 +11,10 @@ from vizecg import bundle as bundles
 from vizecg import intake
 from vizecg.answer import SIMULATED_NOTE
 from vizecg.intake import CanonicalSpec
-from vizecg.labels import CODES
+from vizecg.labels import TASKS
 from vizecg.predictor import BrokenModel, ImageModel, Predictor
+
+CODES = TASKS["superdiagnostic"].codes
 
 SPEC = CanonicalSpec()
 

@@ -27,10 +27,10 @@ def model_run(make, tmp_path_factory) -> Path:
     from vizecg.recipe import ModelConfig
 
     config = ModelConfig(image_width=4, image_blocks=(1, 1, 1, 1), dim=8, heads=2, signal=False)
-    network = build_model(config, seed=3).eval()
+    network = build_model(config, labels=5, seed=3).eval()
     folder = tmp_path_factory.mktemp("register") / "run"
     make.model_run(folder)
-    with publish.publishing(folder.with_name("real"), kind="model-run", schema_version=1) as staging:
+    with publish.publishing(folder.with_name("real"), kind="model-run", schema_version=2) as staging:
         description = json.loads((folder / "model.json").read_text()) | {"config": config.model_dump(mode="json")}
         (staging / "model.json").write_text(publish.to_json(description))
         save_file(
@@ -62,7 +62,7 @@ def test_mlflow_down_is_one_sentence_and_leaves_a_whole_bundle_or_none(model_run
 
 @pytest.mark.usefixtures("away")
 def test_weights_and_onnx_of_two_models_are_never_bundled(make, model_run, tmp_path):
-    with publish.publishing(tmp_path / "mixed", kind="model-run", schema_version=1) as staging:
+    with publish.publishing(tmp_path / "mixed", kind="model-run", schema_version=2) as staging:
         shutil.copytree(model_run, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
         make.onnx(staging / "model.onnx")
     evaluation = make.evaluation(tmp_path / "evaluation", model_run=tmp_path / "mixed")

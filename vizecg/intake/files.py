@@ -27,7 +27,7 @@ _ORIENTATION_TAG = 0x0112
 
 # What Pillow raises on files that are broken: its own are OSError, SyntaxError and ValueError (PIL.ImageFile), the
 # others come from chunks that contradict each other; held by feeding `decode` thousands of damaged files.
-_BROKEN = (
+BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
     *(ArithmeticError, AssertionError, AttributeError, LookupError, TypeError),
 )
@@ -145,7 +145,7 @@ def _opened(data: bytes, *, kind: str, limits: DecodeLimits) -> Image.Image:
             f"the picture has far more than the {limits.max_pixels / 1e6:g} million pixels that are read: "
             "send it at a lower resolution"
         ) from error
-    except _BROKEN as error:
+    except BROKEN as error:
         raise UnreadableImage(f"the {kind} file is broken or cut off in its header ({error})") from error
     _check_size(*image.size, limits=limits)
     return image
@@ -157,8 +157,8 @@ def _decode_by_pillow(data: bytes, *, kind: str, limits: DecodeLimits) -> Pixels
         raise UnreadableImage(f"the {kind} file is broken: its colours are numbers of a palette that is not there")
     try:
         image.load()
-        pixels = _as_uint8(image)
-    except _BROKEN as error:
+        pixels = as_uint8(image)
+    except BROKEN as error:
         raise UnreadableImage(f"the {kind} file is broken or cut off ({error})") from error
     return _upright(pixels, _orientation(image))
 
@@ -167,11 +167,11 @@ def _orientation(image: Image.Image) -> int:
     """Read the EXIF orientation; 1, upright, where there is none or the block is broken: the pixels are whole."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except _BROKEN:
+    except BROKEN:
         return 1
 
 
-def _as_uint8(image: Image.Image) -> Pixels:
+def as_uint8(image: Image.Image) -> Pixels:
     """Whatever Pillow unpacked, as gray or RGB of 8 bits on white."""
     if image.mode.startswith("I"):  # gray of 16 bits, whatever its byte order
         return np.asarray(np.asarray(image).astype(np.uint32) >> 8, dtype=np.uint8)

@@ -2,7 +2,8 @@
 
 After resnet1d_wang of Strodthoff et al. 2020 (Wang et al. 2017): kernels of 7 in the
 stem, 5 and 3 in the blocks, one block a stage. The stem has stride 2 here, which
-halves the work and still leaves 20 ms a sample at 100 Hz.
+halves the work and still leaves 20 ms a sample at 100 Hz, the rate it always reads:
+`batches` reduces what was recorded faster, so a kernel spans the same time.
 """
 
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vizecg.labels import CODES, LEADS
+from vizecg.labels import LEADS
 from vizecg.models.attention import CrossModalityAttention, SelfModalityAttention
 from vizecg.models.image_stream import ImageStream
 from vizecg.models.signal_stream import SignalStream
@@ -22,7 +22,14 @@ from vizecg.recipe import ModelConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logits:
-    """(batch, labels) before sigmoid, in the order of `labels.CODES`; None where the model has no signal stream."""
+    """Before sigmoid, in the order of the task's classes.
+
+    Attributes:
+        image: (batch, labels).
+        signal: (records of the batch that have a signal, labels); None where there is
+            none, or the model has no signal stream.
+        fused: as `signal`.
+    """
 
     image: Tensor
     signal: Tensor | None
@@ -97,7 +104,7 @@ class SignalSide(nn.Module):
 class VizECGNet(nn.Module):
     """The network; `predict_image` and `explain_image` are all that serving needs."""
 
-    def __init__(self, config: ModelConfig, *, labels: int = len(CODES)) -> None:
+    def __init__(self, config: ModelConfig, *, labels: int) -> None:
         super().__init__()
         self.config = config
         self.image_stream = ImageStream(width=config.image_width, blocks=config.image_blocks, dim=config.dim)
@@ -105,18 +112,20 @@ class VizECGNet(nn.Module):
         self.image_head = TokenHead(config.dim, labels=labels, dropout=config.dropout)
         self.signal_side = SignalSide(config, labels=labels) if config.signal else None
 
-    def forward(self, image: Tensor, signal_mv: Tensor) -> Logits:
+    def forward(self, image: Tensor, signal_mv: Tensor, has_signal: Tensor | None = None) -> Logits:
         """All heads.
 
         Args:
             image: (B, 1, H, W), ink positive in 0..1.
-            signal_mv: (B, 12, T), leads in the order of `labels.LEADS`.
+            signal_mv: (B', 12, T), leads in the order of `labels.LEADS`, of the B' records that have a signal.
+            has_signal: (B,) which those are; without it, all.
         """
         tokens, _ = self._image_tokens(image)
         served = self.image_head(tokens).mean(1)
-        if self.signal_side is None:
+        # Records on paper never enter the signal side: zeros would move its norms' statistics.
+        if self.signal_side is None or not len(signal_mv):
             return Logits(image=served, signal=None, fused=None)
-        signal, fused = self.signal_side(signal_mv, tokens)
+        signal, fused = self.signal_side(signal_mv, tokens if has_signal is None else tokens[has_signal])
         return Logits(image=served, signal=signal, fused=fused)
 
     def predict_image(self, image: Tensor) -> Tensor:
@@ -150,8 +159,8 @@ def _cross_attention(config: ModelConfig) -> CrossModalityAttention:
     return CrossModalityAttention(config.dim, heads=config.heads)
 
 
-def build_model(config: ModelConfig, *, seed: int) -> VizECGNet:
-    """A network whose first weights are a function of `seed` alone; torch's own generator stays as it was."""
+def build_model(config: ModelConfig, *, labels: int, seed: int) -> VizECGNet:
+    """A network for so many labels, its first weights a function of `seed`; torch's own generator stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return VizECGNet(config)
+        return VizECGNet(config, labels=labels)

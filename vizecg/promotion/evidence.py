@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from vizecg.errors import InputError
 from vizecg.gates import Candidate, Evidence
-from vizecg.labels import CODES
 
 if TYPE_CHECKING:
     from vizecg.intake import CanonicalSpec
@@ -28,7 +27,7 @@ def gather_evidence(challenger: Path, champion: Path | None, *, records: Path, p
 
     Raises:
         InputError: a folder is missing or damaged, pages and records do not
-            belong together, or fold 10 is empty.
+            belong together, the challenger is of another task, or fold 10 is empty.
     """
     from vizecg.pages import read_page_set
     from vizecg.predictor import Predictor
@@ -41,13 +40,16 @@ def gather_evidence(challenger: Path, champion: Path | None, *, records: Path, p
     if not len(rows):
         raise InputError(f"{records} has no labelled record in fold {TEST_FOLD}, so no model can be judged on it")
     predictor = Predictor.load(challenger)
-    known = [code for code in predictor.operating_point.classes if code in CODES]
-    if known != list(predictor.operating_point.classes):
+    classes, codes = predictor.operating_point.classes, record_set.codes
+    if predictor.task != record_set.task:
         raise InputError(
-            f"{challenger} answers {list(predictor.operating_point.classes)}, the labels are {list(CODES)}"
+            f"{challenger} answers the task {predictor.task}, the labels of {records} are those of {record_set.task}; "
+            "judge it on records of its own task (ingest.task)"
         )
+    if unknown := [code for code in classes if code not in codes]:
+        raise InputError(f"{challenger} answers {unknown}, the labels of {records} are {list(codes)}")
     test_pages = _TestPages(record_set, page_set=page_set, rows=rows)
-    columns = [CODES.index(code) for code in known]
+    columns = [codes.index(code) for code in classes]
     return Evidence(
         labels=record_set.labels()[rows][:, columns].astype(bool),
         patient_ids=record_set.table["patient_id"].to_numpy(np.int64)[rows],
@@ -65,22 +67,17 @@ class _TestPages:
         self._rows = rows
 
     def at(self, spec: "CanonicalSpec") -> NDArray[np.uint8]:
-        """(rows, height, width); as rendered where the size is the same, else drawn and taken in anew."""
+        """(rows, height, width); as rendered where the size is the same, else made and taken in anew."""
         if spec == self._page_set.spec:
             return self._page_set.canonical(self._page_set.pages_of(self._rows, copy=0))
         return np.stack([self._draw(int(row), spec) for row in self._rows])
 
     def _draw(self, row: int, spec: "CanonicalSpec") -> NDArray[np.uint8]:
         from vizecg import intake
-        from vizecg.pages import PageRecipe, draw_upload
+        from vizecg.pages import PageRecipe, upload_of
 
-        upload = draw_upload(
-            self._record_set.signal_mv(row),
-            sampling_hz=self._record_set.sampling_hz,
-            ecg_id=int(self._record_set.table["ecg_id"].iloc[row]),
-            copy=0,
-            recipe=PageRecipe(**self._page_set.recipe, spec=self._page_set.spec),
-        )
+        recipe = PageRecipe(**self._page_set.recipe, spec=self._page_set.spec)
+        upload = upload_of(self._record_set, row, copy=0, recipe=recipe)
         return intake.normalise(intake.decode(upload.data), spec=spec).canonical
 
 
@@ -88,6 +85,7 @@ def _ask(predictor: "Predictor", *, test_pages: _TestPages) -> Candidate:
     logits = predictor.model.logits(test_pages.at(predictor.model.spec))
     return Candidate(
         bundle_digest=predictor.identity.bundle_digest,
+        task=predictor.task,
         classes=tuple(predictor.operating_point.classes),
         simulated=predictor.identity.simulated,
         probabilities=predictor.operating_point.probabilities(logits),

@@ -131,7 +131,11 @@ def promote(
         bundle_digest=pinned.bundle_digest,
         actor=actor,
         reason=reason,
-        identity={"classes": list(evidence.challenger.classes), "simulated": evidence.challenger.simulated},
+        identity={
+            "task": evidence.challenger.task,
+            "classes": list(evidence.challenger.classes),
+            "simulated": evidence.challenger.simulated,
+        },
         verdict=verdict.to_dict(),
     )
     return _decide(settings, ledger, head=head, champion=champion, move=move, verdict=verdict, notes=(*notes, *gone))
@@ -321,8 +325,11 @@ def _with_champion_that_is_gone(evidence: Evidence, *, champion: _Champion | Non
     """A champion that cannot be run is still one: what is known of it decides the gates that need no run."""
     if champion is None or evidence.champion is not None:
         return evidence
+    # What the ledger does not say cannot be held against it; entries from before there were tasks name classes alone.
+    unsaid = "superdiagnostic" if "classes" in champion.identity else evidence.challenger.task
     known = Candidate(
         bundle_digest=champion.bundle_digest,
+        task=str(champion.identity.get("task", unsaid)),
         classes=tuple(champion.identity.get("classes", evidence.challenger.classes)),
         simulated=bool(champion.identity.get("simulated", False)),
         probabilities=None,
@@ -364,7 +371,8 @@ def _earlier(lineage: Sequence[Entry]) -> list[tuple[str, str, Mapping[str, Any]
 
 def _identity_of(folder: Path) -> dict[str, Any]:
     contract = bundles.read(folder)[1]
-    return {"classes": [entry.code for entry in contract.classes], "simulated": contract.simulated}
+    codes = [entry.code for entry in contract.classes]
+    return {"task": contract.task, "classes": codes, "simulated": contract.simulated}
 
 
 def _withdrawn(entries: Sequence[Entry], pinned: PinnedVersion) -> str | None:

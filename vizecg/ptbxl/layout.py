@@ -1,77 +1,24 @@
-"""PTB-XL's layout: which files a folder holds, and the sums it states for them.
+"""PTB-XL's layout: which files a folder holds.
 
 Layout and columns as published: Wagner et al., "PTB-XL, a large publicly
 available electrocardiography dataset" (version 1.0.3), PhysioNet 2022.
 """
 
-import re
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from vizecg.errors import InputError
-from vizecg.publish import sha256_of
 
 TABLE_NAME: Final = "ptbxl_database.csv"
 STATEMENTS_NAME: Final = "scp_statements.csv"
-SUMS_NAME: Final = "SHA256SUMS.txt"
 
 FILENAME_COLUMN: Final = {100: "filename_lr", 500: "filename_hr"}
 FOLDER_OF_RATE: Final = {100: "records100", 500: "records500"}
-RECORD_LENGTH_S: Final = 10
-
-_SUM_LINE: Final = re.compile(r"(?P<sum>[0-9a-fA-F]{64})[ \t]+\*?(?P<name>\S.*)")
 
 
-def read_sums(folder: Path) -> dict[str, str]:
-    """Read what a folder states of itself: file name -> SHA-256, in hex.
-
-    Raises:
-        InputError: the folder states nothing, or a line is not a sum.
-    """
-    path = folder / SUMS_NAME
-    try:
-        return parse_sums(path.read_text(encoding="utf-8"), where=str(path))
-    except FileNotFoundError:
-        raise InputError(
-            f"{folder} has no {SUMS_NAME}, so nothing in it can be checked; "
-            "PTB-XL has one, `sha256sum` makes one: a line of sum and name for each file"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-
-
-def parse_sums(text: str, *, where: str) -> dict[str, str]:
-    """Read the lines that `sha256sum` writes.
-
-    Raises:
-        InputError: a line is not of that form.
-    """
-    sums = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        found = _SUM_LINE.fullmatch(line.strip())
-        if not found:
-            raise InputError(f"{where} line {number} is not a SHA-256 and a file name: {line[:80]!r}")
-        sums[found["name"].removeprefix("./")] = found["sum"].lower()
-    return sums
-
-
-def check_sum(folder: Path, name: str, *, sums: Mapping[str, str]) -> Path:
-    """Check one of the tables.
-
-    Raises:
-        InputError: it is missing, not listed, or not the one that is listed.
-    """
-    path = folder / name
-    if not path.is_file():
-        raise InputError(f"{folder} has no {name}; a folder in PTB-XL's layout holds one")
-    if name not in sums:
-        raise InputError(f"{folder / SUMS_NAME} does not list {name}, so it cannot be trusted")
-    if (got := sha256_of(path)) != sums[name]:
-        raise InputError(f"{path} is damaged: its SHA-256 is {got[:12]}…, {SUMS_NAME} says {sums[name][:12]}…")
-    return path
+def holds_table(folder: Path) -> bool:
+    """Whether PTB-XL's table lies in a folder, at its top or one folder down."""
+    return any(folder.glob(TABLE_NAME)) or any(folder.glob(f"*/{TABLE_NAME}"))
 
 
 def find_layout(folder: Path, *, what: str) -> Path:
@@ -88,10 +35,3 @@ def find_layout(folder: Path, *, what: str) -> Path:
             f"{what} holds {problem} {TABLE_NAME} at its top or one folder down; is it in PTB-XL's layout?"
         )
     return found[0]
-
-
-def stays_inside(name: str) -> bool:
-    """Whether a relative name leads nowhere but down."""
-    path = PurePosixPath(name)
-    plain = bool(name) and "\\" not in name and "\0" not in name and ":" not in name
-    return plain and not path.is_absolute() and ".." not in path.parts

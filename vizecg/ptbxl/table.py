@@ -10,9 +10,14 @@ from typing import Any, Final
 import pandas as pd
 
 from vizecg.errors import InputError
-from vizecg.labels import CODES, classes_of
-from vizecg.ptbxl.layout import FILENAME_COLUMN, STATEMENTS_NAME, TABLE_NAME, check_sum
+from vizecg.identity import ID_END
+from vizecg.labels import Task
+from vizecg.ptbxl.layout import FILENAME_COLUMN, STATEMENTS_NAME, TABLE_NAME
+from vizecg.recordings.offer import Offer
+from vizecg.recordings.reading import RecordFiles
 from vizecg.records import FOLDS, Age, Record, Sex
+from vizecg.statements import STATEMENTS
+from vizecg.sums import check_sum
 
 SEX: Final[Mapping[float, Sex]] = {0: "male", 1: "female"}
 
@@ -21,33 +26,31 @@ _COLUMNS: Final = (
     *FILENAME_COLUMN.values(),
 )
 _STATEMENT_COLUMNS: Final = ("diagnostic", "diagnostic_class")
-_NUMBERS_END: Final = 2**53
-"""From here on not every whole number has a float of its own, so two patients could become one."""
+_SUPERCLASS_OF: Final = {entry.code: entry.superclass for entry in STATEMENTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """A record as the table lists it: not read yet, so without quality flags."""
+class _Reader:
+    """What every row is read with."""
 
-    record: Record
-    name: str
-    """Path of its files below the folder, without ending."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statements:
-    """What SCP statements there are; `class_of` has the diagnostic ones."""
-
+    path: Path
     known: frozenset[str]
-    class_of: Mapping[str, str]
+    task: Task
+    source: str
+    filename_column: str
+    sums: Mapping[str, str]
 
 
-def read_table(folder: Path, *, sums: Mapping[str, str], sampling_hz: int, limit: int | None) -> list[Listed]:
+def read_table(
+    folder: Path, *, sums: Mapping[str, str], task: Task, source: str, sampling_hz: int, limit: int | None
+) -> list[Offer]:
     """Read the records in order of their ecg_id.
 
     Args:
         folder: in PTB-XL's layout.
-        sums: what `layout.read_sums` read.
+        sums: what `sums.read_sums` read.
+        task: whose classes the records get.
+        source: URI every record keeps.
         sampling_hz: 100 or 500; decides which files are meant.
         limit: only so many, counted from the lowest ecg_id; None for all.
 
@@ -55,29 +58,32 @@ def read_table(folder: Path, *, sums: Mapping[str, str], sampling_hz: int, limit
         InputError: a table is missing, damaged or without a needed column; a cell
             cannot be understood; an ecg_id comes twice; a patient is in two folds.
     """
-    statements = read_statements(folder, sums=sums)
+    known = read_statements(folder, sums=sums)
     path = check_sum(folder, TABLE_NAME, sums=sums)
     table = _read_csv(path, columns=_COLUMNS)
     _check_rows(table, path=path)
     table = table.sort_values("ecg_id").head(len(table) if limit is None else limit)
-    column = FILENAME_COLUMN[sampling_hz]
-    return [_listed(row, path=path, name=row[column], statements=statements) for row in table.to_dict("records")]
+    reader = _Reader(
+        path=path, known=known, task=task, source=source, filename_column=FILENAME_COLUMN[sampling_hz], sums=sums
+    )
+    return [_offered(row, reader=reader) for row in table.to_dict("records")]
 
 
-def read_statements(folder: Path, *, sums: Mapping[str, str]) -> Statements:
-    """Read which statements are diagnostic, and of which class.
+def read_statements(folder: Path, *, sums: Mapping[str, str]) -> frozenset[str]:
+    """Read which statements there are, and see that the diagnostic ones mean what they mean here.
 
     Raises:
-        InputError: as `read_table`, and when a class is not one of `labels.CODES`.
+        InputError: as `read_table`, and when a diagnostic statement has another class than in `statements`.
     """
     path = check_sum(folder, STATEMENTS_NAME, sums=sums)
     table = _read_csv(path, columns=_STATEMENT_COLUMNS)
     codes = table.iloc[:, 0].astype(str)
     diagnostic = table["diagnostic"] == 1
-    class_of = dict(zip(codes[diagnostic], table.loc[diagnostic, "diagnostic_class"], strict=True))
-    if unknown := {str(name) for name in class_of.values()} - set(CODES):
-        raise InputError(f"{path} has the class {min(unknown)!r} in diagnostic_class; allowed are {list(CODES)}")
-    return Statements(known=frozenset(codes), class_of=class_of)
+    for code, name in zip(codes[diagnostic], table.loc[diagnostic, "diagnostic_class"], strict=True):
+        if (expected := _SUPERCLASS_OF.get(code)) != name:
+            meant = f"is of class {expected}" if expected else "is not a diagnostic statement of PTB-XL 1.0.3"
+            raise InputError(f"{path} gives {code!r} the diagnostic_class {name!r}, but {code!r} {meant}")
+    return frozenset(codes)
 
 
 def _read_csv(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -93,10 +99,10 @@ def _read_csv(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
 def _check_rows(table: pd.DataFrame, *, path: Path) -> None:
     for name in ("ecg_id", "patient_id", "strat_fold"):
         numbers = pd.to_numeric(table[name], errors="coerce")
-        if (bad := numbers.isna() | (numbers % 1 != 0) | (numbers < 0) | (numbers >= _NUMBERS_END)).any():
+        if (bad := numbers.isna() | (numbers % 1 != 0) | (numbers < 0) | (numbers >= ID_END)).any():
             line = int(bad.to_numpy().argmax()) + 2
             raise InputError(
-                f"{path} line {line}: {name} must be a whole number from 0 to {_NUMBERS_END - 1}, "
+                f"{path} line {line}: {name} must be a whole number from 0 to {ID_END - 1}, "
                 f"got {_shown(table[name][bad].iloc[0])}"
             )
         table[name] = numbers.astype("int64")
@@ -113,13 +119,17 @@ def _check_rows(table: pd.DataFrame, *, path: Path) -> None:
         )
 
 
-def _listed(row: Mapping[Any, Any], *, path: Path, name: object, statements: Statements) -> Listed:
-    where = f"{path}: ecg_id {row['ecg_id']}"
+def _offered(row: Mapping[Any, Any], *, reader: _Reader) -> Offer:
+    where = f"{reader.path}: ecg_id {row['ecg_id']}"
+    cell = row[reader.filename_column]
+    name = "" if pd.isna(cell) else str(cell)
     codes = _scp_codes(row["scp_codes"], where=where)
-    if unknown := sorted(codes - statements.known):
+    if unknown := sorted(codes - reader.known):
         raise InputError(f"{where} has the statement {unknown[0]!r}, which {STATEMENTS_NAME} does not list")
     record = Record(
         ecg_id=row["ecg_id"],
+        source=reader.source,
+        name=name,
         patient_id=row["patient_id"],
         age=Age.of(_number(row["age"], where=f"{where} age")),
         sex=_sex(row["sex"], where=where),
@@ -127,9 +137,9 @@ def _listed(row: Mapping[Any, Any], *, path: Path, name: object, statements: Sta
         device=_text(row["device"]),
         recorded_at=_moment(row["recording_date"], where=where),
         fold=row["strat_fold"],
-        classes=classes_of(codes, class_of_statement=statements.class_of),
+        classes=reader.task.classes_of(codes),
     )
-    return Listed(record=record, name="" if pd.isna(name) else str(name))  # type: ignore[call-overload]
+    return Offer(record=record, files=RecordFiles.of(name, sums=reader.sums))
 
 
 def _scp_codes(cell: object, *, where: str) -> set[str]:

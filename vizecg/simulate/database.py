@@ -20,7 +20,8 @@ from vizecg.publish import locked
 from vizecg.simulate.cohort import Case, Stream, case, folds, patient_of_each_record
 from vizecg.simulate.heart import SAMPLING_HZ
 from vizecg.simulate.recording import LOW_SAMPLING_HZ, Microvolts, record
-from vizecg.simulate.statements import COLUMNS, DESCRIPTIONS, STATEMENTS, row
+from vizecg.simulate.statements import COLUMNS, NAMES, row
+from vizecg.statements import STATEMENTS
 
 LEADS: Final = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 """As PTB-XL's headers spell them."""
@@ -201,7 +202,7 @@ def _rows(cases: Sequence[Case], *, seed: int) -> Iterator[tuple[object, ...]]:
             *(one.ecg_id, float(one.patient_id), float(age), one.sex),
             *(_number(value) for value in (one.height_cm, one.weight_kg, one.nurse)),
             *(float(one.site), one.device, _FIRST_DAY + timedelta(minutes=minutes)),
-            f"simulated: {', '.join(DESCRIPTIONS[code] for code in one.codes)}",
+            f"simulated: {', '.join(NAMES[code] for code in one.codes)}",
             str(dict(one.statements)),
             *(_axis(one), "", "", "", False, False, False),
             *(" , alles,  " if one.noise.drifts else "", " , alles,  " if one.noise.is_rough else ""),

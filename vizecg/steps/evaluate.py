@@ -26,7 +26,6 @@ def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, met
     """Read record set and model run, write the evaluation, and its numbers once more for `dvc metrics`."""
     from vizecg import evaluation as evaluations
     from vizecg import publish
-    from vizecg.labels import CODES
     from vizecg.metrics import score
     from vizecg.records import TEST_FOLD, VALIDATION_FOLD, read_record_set
 
@@ -34,6 +33,8 @@ def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, met
     model = evaluations.read_model(model_run, threads=params.threads)
     if model.description["records"] != record_set.digest:
         raise InputError(f"{model_run} was trained on other records than {records} holds; run train again")
+    if model.codes != record_set.codes:
+        raise InputError(f"{model_run} answers other classes than those of {records}; run train again")
     kind, version = evaluations.EVALUATION, evaluations.SCHEMA_VERSION
     with publish.publishing(evaluation, kind=kind, schema_version=version) as staging:
         validation = evaluations.ask(model, record_set=record_set, fold=VALIDATION_FOLD)
@@ -47,7 +48,7 @@ def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, met
         scores = score(
             test.labels,
             point.probabilities(test.logits),
-            codes=CODES,
+            codes=record_set.codes,
             thresholds=point.thresholds,
             patient_ids=record_set.table["patient_id"].to_numpy()[test.rows],
             resamples=params.resamples,

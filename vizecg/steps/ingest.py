@@ -1,8 +1,7 @@
-"""Read the source's records into a checked record set."""
+"""Read the sources' records into one checked record set."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -10,13 +9,11 @@ from pydantic import Field
 
 from vizecg.errors import InputError
 from vizecg.executors import in_order, local_executor
-from vizecg.ptbxl import read_pin, source_of
-from vizecg.ptbxl.source import SourceParams
+from vizecg.sources import Pin, SourceParams, digest_of_all, read_pins, sources_of
 
 if TYPE_CHECKING:
-    from vizecg.ptbxl.reading import Reading, Refusal
-    from vizecg.ptbxl.table import Listed
-    from vizecg.records import Counts
+    from vizecg.recordings.offer import Offer, Reader, Reading, Refusal
+    from vizecg.records import Counts, Provenance, RecordSetWriter
 
 RECORDS_PER_TASK: Final = 16
 TASKS_AHEAD: Final = 4
@@ -29,50 +26,113 @@ class Params(SourceParams):
     workers: int = Field(ge=0, le=256)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One source, listed: what it offers, and what reads it."""
+
+    pinned: Pin
+    offers: "list[Offer]"
+    reader: "Reader"
+
+
 def run(params: Params, *, source: Path, records: Path) -> None:
     """Read what `source` pins, write the record set; published by its manifest.
 
     Raises:
-        InputError: the source is not what was pinned, cannot be read, or too much of it is in quarantine.
+        InputError: a source is not what was pinned, cannot be read, or too much of it is in quarantine.
         Conflict: another process is writing `records`.
     """
-    from vizecg.progress import tracked
-    from vizecg.ptbxl.layout import RECORD_LENGTH_S, read_sums
-    from vizecg.ptbxl.reading import Refusal
-    from vizecg.ptbxl.table import read_table
-    from vizecg.records import Provenance, writing_record_set
-    from vizecg.settings import Settings
+    from vizecg.labels import task_of
+    from vizecg.records import RECORD_LENGTH_S, writing_record_set
 
-    pinned = read_pin(source)
-    folder = source_of(params).fetch(pinned, state_dir=Settings().state_dir, workers=params.workers)
-    sums = read_sums(folder)
-    listed = read_table(folder, sums=sums, sampling_hz=params.sampling_hz, limit=params.limit)
-    provenance = Provenance(uri=pinned.uri, simulated=pinned.simulated, digest=pinned.digest)
-    samples = params.sampling_hz * RECORD_LENGTH_S
-    with writing_record_set(records, sampling_hz=params.sampling_hz, samples=samples, source=provenance) as writer:
-        reads = tracked(_read(listed, folder=folder, sums=sums, params=params), total=len(listed), what="records")
-        for entry, read in zip(listed, reads, strict=True):
-            if isinstance(read, Refusal):
-                writer.quarantine(read.ecg_id, reason=read.reason, detail=read.detail)
-            else:
-                writer.add(replace(entry.record, flags=read.flags), signals_uv=read.signals_uv)
+    pinned = read_pins(source)
+    listed = _listed(params, pinned=pinned)
+    with writing_record_set(
+        records,
+        task=task_of(params.task),
+        sampling_hz=params.sampling_hz,
+        samples=params.sampling_hz * RECORD_LENGTH_S,
+        source=_provenance(pinned),
+    ) as writer:
+        _write(writer, listed, workers=params.workers)
         _refuse_too_many(writer.counts, allowed=params.max_quarantined)
         counts = writer.counts
-    print(f"ingest: {_in_words(counts)}, from {pinned.uri}")
+    print(f"ingest: {_in_words(counts)}, from {_provenance(pinned).uri}")
 
 
-def _read(
-    listed: "Sequence[Listed]", *, folder: Path, sums: Mapping[str, str], params: Params
-) -> "Iterator[Reading | Refusal]":
-    """Read in the order of the table, whatever the number of workers."""
-    from vizecg.ptbxl.reading import RecordFiles, read_records
+def _listed(params: Params, *, pinned: Sequence[Pin]) -> list[Listed]:
+    """Fetch every source and list it, before the first record is read: a fault in the last one costs no time."""
+    from vizecg.labels import task_of
+    from vizecg.layouts import layout_of
+    from vizecg.recordings.offer import Asked
+    from vizecg.settings import Settings
 
-    files = [RecordFiles.of(entry.record.ecg_id, name=entry.name, sums=sums) for entry in listed]
-    tasks = (files[start : start + RECORDS_PER_TASK] for start in range(0, len(files), RECORDS_PER_TASK))
-    read = partial(read_records, folder=folder, sampling_hz=params.sampling_hz)
-    with local_executor(params.workers) as executor:
-        for batch in in_order(executor, read, tasks, ahead=TASKS_AHEAD * max(params.workers, 1)):
-            yield from batch
+    sources = sources_of(params)
+    if len(pinned) != len(sources):
+        raise InputError(
+            f"data/source.json pins {len(pinned)} sources, but ingest.source names {len(sources)}; "
+            "if that is meant, run `vizecg source pin`"
+        )
+    listed = []
+    for position, (one, pin) in enumerate(zip(sources, pinned, strict=True)):
+        folder = one.fetch(pin, state_dir=Settings().state_dir, workers=params.workers)
+        asked = Asked(
+            source=pin.uri,
+            task=task_of(params.task),
+            sampling_hz=params.sampling_hz,
+            limit=params.limit,
+            label_map=None if params.label_map is None else Path(params.label_map),
+        )
+        layout = layout_of(folder, asked=asked)
+        offers = [_joined(offer, position=position) for offer in layout.offers()]
+        listed.append(Listed(pinned=pin, offers=offers, reader=layout.reader()))
+    return listed
+
+
+def _joined(offer: "Offer", *, position: int) -> "Offer":
+    """Give a record and its patient numbers that no record of another source has."""
+    from vizecg.identity import joined_id
+
+    ids = {name: joined_id(getattr(offer.record, name), position=position) for name in ("ecg_id", "patient_id")}
+    return replace(offer, record=replace(offer.record, **ids))  # type: ignore[arg-type]
+
+
+def _write(writer: "RecordSetWriter", listed: Sequence[Listed], *, workers: int) -> None:
+    from vizecg.progress import tracked
+    from vizecg.recordings.offer import Refusal
+
+    total = sum(len(source.offers) for source in listed)
+    for offer, read in tracked(_read(listed, workers=workers), total=total, what="records"):
+        if isinstance(read, Refusal):
+            record = offer.record
+            writer.quarantine(record.ecg_id, source=record.source, reason=read.reason, detail=read.detail)
+        else:
+            writer.add(replace(offer.record, flags=read.flags), signals_uv=read.signals_uv, upload=read.upload)
+
+
+def _read(listed: Sequence[Listed], *, workers: int) -> "Iterator[tuple[Offer, Reading | Refusal]]":
+    """Read in the order of the sources and their lists, whatever the number of workers."""
+    with local_executor(workers) as executor:
+        for source in listed:
+            files = [offer.files for offer in source.offers]
+            tasks = (files[start : start + RECORDS_PER_TASK] for start in range(0, len(files), RECORDS_PER_TASK))
+            offers = iter(source.offers)
+            for batch in in_order(executor, source.reader, tasks, ahead=TASKS_AHEAD * max(workers, 1)):
+                yield from ((next(offers), read) for read in batch)
+
+
+def _provenance(pinned: Sequence[Pin]) -> "Provenance":
+    from vizecg.records import Provenance
+
+    parts = tuple(Provenance(uri=pin.uri, simulated=pin.simulated, digest=pin.digest) for pin in pinned)
+    if len(parts) == 1:
+        return parts[0]
+    return Provenance(
+        uri=" + ".join(part.uri for part in parts),
+        simulated=any(part.simulated for part in parts),
+        digest=digest_of_all(pinned),
+        parts=parts,
+    )
 
 
 def _refuse_too_many(counts: "Counts", *, allowed: float) -> None:

@@ -24,11 +24,12 @@ RECORDS_PER_TASK = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one worker is handed at a time."""
+    """What one worker is handed at a time; `papers` are None where the record has a signal."""
 
     first_row: int
     ecg_ids: list[int]
     signals_uv: "NDArray[np.int16]"
+    papers: list[bytes | None]
 
 
 class Params(Section):
@@ -60,7 +61,9 @@ def run(params: Params, *, records: Path, pages: Path) -> None:
         if params.contact_sheet == "labelled":
             contact.write_previews(staging / "previews", record_set=record_set, recipe=recipe, number=PREVIEWS)
             contact.write_contact_sheet(staging / "contact_sheet.png", record_set=record_set, recipe=recipe)
-    print(f"render: {total} pages of {len(record_set.table)} records, {params.copies} a record")
+    on_paper = int((~record_set.has_signal).sum())
+    came = f", {on_paper} of them as they came on paper" if on_paper else ""
+    print(f"render: {total} pages of {len(record_set.table)} records{came}, {params.copies} a record")
 
 
 def page_recipe(params: Params) -> "PageRecipe":
@@ -98,11 +101,16 @@ def _drawn(record_set: "RecordSet", *, recipe: "PageRecipe", workers: int) -> It
     from vizecg.executors import in_order, local_executor
 
     ecg_ids = record_set.table["ecg_id"].tolist()
+    has_signal = record_set.has_signal
     batches = (
         Batch(
             first_row=start,
             ecg_ids=ecg_ids[start : start + RECORDS_PER_TASK],
             signals_uv=record_set.signals_uv[start : start + RECORDS_PER_TASK],
+            papers=[
+                None if has_signal[row] else record_set.upload(row)
+                for row in range(start, min(start + RECORDS_PER_TASK, len(ecg_ids)))
+            ],
         )
         for start in range(0, len(ecg_ids), RECORDS_PER_TASK)
     )
@@ -116,15 +124,18 @@ def _draw_batch(batch: Batch, *, sampling_hz: float, recipe: "PageRecipe") -> li
     import cv2
     import numpy as np
 
-    from vizecg.pages import draw_upload, take_in
+    from vizecg.pages import make_upload, take_in
     from vizecg.records import UV_PER_MV
 
     cv2.setNumThreads(1)  # the workers are the parallelism
     pages = []
-    for position, (ecg_id, signal_uv) in enumerate(zip(batch.ecg_ids, batch.signals_uv, strict=True)):
-        signal_mv = signal_uv.astype(np.float32) / UV_PER_MV
+    records = zip(batch.ecg_ids, batch.signals_uv, batch.papers, strict=True)
+    for position, (ecg_id, signal_uv, paper) in enumerate(records):
+        signal_mv = signal_uv.astype(np.float32) / UV_PER_MV if paper is None else None
         for copy in range(recipe.copies):
-            upload = draw_upload(signal_mv, sampling_hz=sampling_hz, ecg_id=ecg_id, copy=copy, recipe=recipe)
+            upload = make_upload(
+                signal_mv=signal_mv, paper=paper, sampling_hz=sampling_hz, ecg_id=ecg_id, copy=copy, recipe=recipe
+            )
             row = batch.first_row + position
             pages.append(take_in(upload, row=row, ecg_id=ecg_id, copy=copy, spec=recipe.spec))
     return pages

@@ -55,30 +55,52 @@ def run(params: Params, *, verdict: Path, records: Path, pages: Path, model_run:
             on_epoch=on_epoch,
             on_step=progress.step,
         )
-        modelrun.write(staging, trained=trained, params=params, record_set=record_set, page_set=page_set)
+        modelrun.write(staging, trained=trained, data=data, params=params, record_set=record_set, page_set=page_set)
     shutil.rmtree(checkpoints, ignore_errors=True)
+    _say_what_was_not_learned_from(data, page_set=page_set)
     print(f"train: best epoch {trained.best_epoch} of {params.epochs}, fold 9 macro AUROC {trained.best_auroc:.3f}")
 
 
 def training_data(record_set: "RecordSet", *, page_set: "PageSet") -> "TrainingData":
-    """Folds 1–8 to learn from, fold 9 to choose the epoch; records without a label of the task take no part."""
+    """Folds 1–8 to learn from, fold 9 to choose the epoch.
+
+    Records without a label of the task take no part, nor do pages that the intake
+    takes for no ECG: the service would not answer for them.
+    """
     import numpy as np
 
     from vizecg.batches import TrainingData
     from vizecg.records import TRAIN_FOLDS, VALIDATION_FOLD
 
-    index = page_set.index
+    numbers = np.flatnonzero(page_set.is_ecg)
+    index = page_set.index.iloc[numbers]
+    page_row = index["row"].to_numpy()
+    training, validation = (record_set.rows(folds=folds) for folds in (TRAIN_FOLDS, [VALIDATION_FOLD]))
     return TrainingData(
-        pages=page_set.canonical(np.arange(len(index))),
-        page_row=index["row"].to_numpy(),
+        pages=page_set.stored(numbers),
+        page_row=page_row,
         page_copy=index["copy"].to_numpy(),
         signals_uv=record_set.signals_uv,
+        sampling_hz=record_set.sampling_hz,
+        has_signal=record_set.has_signal,
         labels=record_set.labels(),
+        codes=record_set.codes,
         ecg_ids=record_set.table["ecg_id"].to_numpy(),
-        training_rows=record_set.rows(folds=TRAIN_FOLDS),
-        validation_rows=record_set.rows(folds=[VALIDATION_FOLD]),
+        training_rows=training[np.isin(training, page_row)],
+        validation_rows=validation[np.isin(validation, page_row)],
         digest=f"{record_set.digest}:{page_set.digest}",
     )
+
+
+def _say_what_was_not_learned_from(data: "TrainingData", *, page_set: "PageSet") -> None:
+    left_out = int((~page_set.is_ecg).sum())
+    if left_out:
+        print(f"train: {left_out} pages are no ECG to the intake and were not learned from")
+    on_paper = int((~data.has_signal[data.training_rows]).sum())
+    if on_paper == len(data.training_rows):
+        print("train: no training record has a signal, so the image head was trained alone, without distillation")
+    elif on_paper:
+        print(f"train: {on_paper} of {len(data.training_rows)} training records are on paper: no distillation for them")
 
 
 def _refuse_unvalidated(verdict: Path, *, record_set: "RecordSet", page_set: "PageSet") -> None:

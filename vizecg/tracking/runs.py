@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vizecg import modelrun, publish
 from vizecg.bundle import Contract
 from vizecg.errors import InputError
+from vizecg.labels import slug
 from vizecg.settings import Settings
 from vizecg.tracking.connection import (
     Point,
@@ -130,6 +131,8 @@ def read_record(model_run: Path, *, evaluation: Path) -> Record:
     evaluation_digest = _verified_digest(evaluation)
     model = _json(model_run / modelrun.DESCRIPTION_FILE)
     scores = {name: value for name, value in _json(evaluation / SCORES_FILE).items() if name not in _NO_SCORES}
+    # A slash would make two levels of `LAO/LAE`.
+    scores["classes"] = {slug(code): said for code, said in scores.get("classes", {}).items()}
     simulated = bool(model["simulated"])
     about = "Trained on simulated records: nothing here has a medical meaning." if simulated else ""
     return Record(
@@ -141,6 +144,7 @@ def read_record(model_run: Path, *, evaluation: Path) -> Record:
             EVALUATION_TAG: evaluation_digest,
             "simulated": str(simulated).lower(),
             "data_source": str(model["source"]["uri"]),
+            "task": str(model["task"]),
             "best_epoch": str(model["best_epoch"]),
             "precision": str(model["precision"]),
             "mlflow.source.name": "vizecg train",

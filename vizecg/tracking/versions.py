@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MODEL_FOLDER: Final = "model"
 EXAMPLE_FILE: Final = "input_example.json"
 ABOUT_THE_MODEL: Final = (
-    "VizECGNet: five diagnostic classes from the picture of a printed 12-lead ECG. "
+    "VizECGNet: diagnostic classes from the picture of a printed 12-lead ECG. "
     "Research software, not a medical device. `champion` is what the service answers with; "
     "who moved it and why is in `vizecg models history`."
 )

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from vizecg.validation.suites import Check
-from vizecg.validation.tables import TABLES, Tables
+from vizecg.validation.check import Check
+from vizecg.validation.tables import NAMED_BY, TABLES, TableName, Tables
 
 EXAMPLES: Final = 5
 
@@ -35,7 +35,7 @@ def judge(tables: Tables, *, checks: Sequence[Check]) -> tuple[Outcome, ...]:
     return tuple(outcomes[check.id] for check in checks)
 
 
-def _judge_table(table: pd.DataFrame, *, name: str, checks: Sequence[Check]) -> dict[str, Outcome]:
+def _judge_table(table: pd.DataFrame, *, name: TableName, checks: Sequence[Check]) -> dict[str, Outcome]:
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -46,7 +46,7 @@ def _judge_table(table: pd.DataFrame, *, name: str, checks: Sequence[Check]) -> 
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
     result = definition.run(
         batch_parameters={"dataframe": table},
-        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["ecg_id"]},
+        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [NAMED_BY[name]]},
     )
     by_id = {check.id: check for check in checks}
     outcomes = {}
@@ -54,7 +54,9 @@ def _judge_table(table: pd.DataFrame, *, name: str, checks: Sequence[Check]) -> 
         if one.expectation_config is None:
             raise RuntimeError("Great Expectations gave a result without its expectation")
         check = by_id[one.expectation_config.meta["id"]]
-        outcomes[check.id] = Outcome(check=check, passed=bool(one.success), found=_in_words(one))
+        outcomes[check.id] = Outcome(
+            check=check, passed=bool(one.success), found=_in_words(one, named_by=NAMED_BY[name])
+        )
     return outcomes
 
 
@@ -65,12 +67,12 @@ def _expectation(check: Check) -> Any:  # noqa: ANN401 (Great Expectations' own 
     return getattr(expectations, check.expectation)(**check.arguments, severity=severity, meta={"id": check.id})
 
 
-def _in_words(one: Any) -> str:  # noqa: ANN401 (ExpectationValidationResult)
+def _in_words(one: Any, *, named_by: str) -> str:  # noqa: ANN401 (ExpectationValidationResult)
     result: Mapping[str, Any] = one.result
     if not result:
         return f"could not be checked: {_exception(one.exception_info)}"
     if "unexpected_count" in result:
-        return _counted(result)
+        return _counted(result, named_by=named_by)
     if missing := result.get("missing_list") or result.get("partial_missing_list"):
         return f"missing: {', '.join(map(str, missing))}"
     if mismatched := result.get("details", {}).get("mismatched"):
@@ -78,14 +80,15 @@ def _in_words(one: Any) -> str:  # noqa: ANN401 (ExpectationValidationResult)
     return _observed(result.get("observed_value"))
 
 
-def _counted(result: Mapping[str, Any]) -> str:
+def _counted(result: Mapping[str, Any], *, named_by: str) -> str:
     unexpected, total = result["unexpected_count"], result["element_count"]
     if not unexpected:
         return f"holds for all {total:,}"
     places = result.get("unexpected_index_list") or []
-    ids = sorted({int(place["ecg_id"]) for place in places if "ecg_id" in place})
-    shown = ", ".join(map(str, ids[:EXAMPLES])) + (" and others" if len(ids) > EXAMPLES else "")
-    return f"{unexpected:,} of {total:,} ({unexpected / total:.1%}) do not" + (f": record {shown}" if ids else "")
+    names = sorted({place[named_by] for place in places if named_by in place})
+    shown = ", ".join(map(str, names[:EXAMPLES])) + (" and others" if len(names) > EXAMPLES else "")
+    kind = {"ecg_id": "record ", "code": "class "}.get(named_by, "")
+    return f"{unexpected:,} of {total:,} ({unexpected / total:.1%}) do not" + (f": {kind}{shown}" if names else "")
 
 
 def _observed(value: Any) -> str:  # noqa: ANN401

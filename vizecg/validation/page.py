@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Final
 
-from vizecg.labels import CODES, SUPERDIAGNOSTIC
 from vizecg.records import AGE_BANDS, FOLDS, TEST_FOLD, VALIDATION_FOLD, Reason, RecordSet
 from vizecg.signals import QUALITY_FLAGS
+from vizecg.validation.baseline import Change, Comparison
 from vizecg.validation.judge import Outcome
-from vizecg.validation.suites import FLAG_NAMES, REFERENCE_PREVALENCE
+from vizecg.validation.records_suite import REFERENCE_PREVALENCE, REFERENCE_TASK
+from vizecg.validation.signals_suite import FLAG_NAMES
 from vizecg.validation.tables import TABLES, TableName
 
 REASON_NAMES: Final[Mapping[str, str]] = {
@@ -27,22 +28,32 @@ REASON_NAMES: Final[Mapping[str, str]] = {
     Reason.NOT_A_NUMBER: "samples are missing",
     Reason.OUT_OF_RANGE: "its voltages are too large for any heart",
     Reason.LEAD_RELATION: "its limb leads contradict each other",
+    Reason.IMAGE_UNREADABLE: "its image cannot be read",
+    Reason.IMAGE_TOO_LARGE: "its image is too large",
+    Reason.PAGE_MISSING: "its file does not have the page that the table names",
 }
 
 _TABLE_NAMES: Final[Mapping[TableName, tuple[str, str]]] = {
     "records": ("Patients and diagnoses", "what the tables say about each record"),
+    "classes": ("Classes", "whether there is enough of each to tune and to test on"),
     "signals": ("Recordings", "the voltages themselves, measured again"),
-    "pages": ("Pages", "the drawings that the model will look at"),
+    "pages": ("Pages", "what the model will look at"),
+    "baseline": ("Against the last data", "whether anything has changed since data was last accepted"),
 }
 
 
-def render_page(outcomes: Sequence[Outcome], *, record_set: RecordSet, pages: int) -> str:
+MOST_CLASSES: Final = 15
+"""As many bars as are read; of a task with more classes the commonest are shown."""
+
+
+def render_page(outcomes: Sequence[Outcome], *, record_set: RecordSet, pages: int, comparison: Comparison) -> str:
     """Give the whole page; equal findings give equal bytes."""
     body = (
         _heading(outcomes, record_set=record_set)
         + _tiles(outcomes, record_set=record_set, pages=pages)
         + _attention(outcomes)
         + _arrived(record_set)
+        + _compared(comparison)
         + _mixture(record_set)
         + _quality(record_set)
         + "".join(_expectations(name, outcomes) for name in TABLES)
@@ -98,27 +109,79 @@ def _arrived(record_set: RecordSet) -> str:
     counts = record_set.counts
     rows = [("Records that came in", counts["in"], ""), ("… kept", counts["published"], "")]
     rows += [("… of these without a diagnosis", counts["unlabelled"], "kept, but nothing is learned from them")]
+    if counts["without_signal"]:
+        rows += [("… of these on paper alone", counts["without_signal"], "they teach the image stream")]
     rows += [("… set aside", counts["quarantined"], "listed one by one in quarantine.csv")]
     rows += [(f"…… because {REASON_NAMES[reason]}", number, "") for reason, number in counts["by_reason"].items()]
     lines = "".join(
         f"<tr><td>{escape(name)}</td><td class=number>{number:,}</td><td class=note>{escape(note)}</td></tr>"
         for name, number, note in rows
     )
-    return f"<section><h2>What came in</h2><table>{lines}</table></section>"
+    return f"<section><h2>What came in</h2><table>{lines}</table>{_sources(record_set)}</section>"
+
+
+def _sources(record_set: RecordSet) -> str:
+    """Where the records of a set came from, when it joins several sources."""
+    if not record_set.source["parts"]:
+        return ""
+    of_source = record_set.table["source"].value_counts()
+    entries = ((part["uri"], int(of_source.get(part["uri"], 0)), None) for part in record_set.source["parts"])
+    return f"<h3>From where</h3>{_bars(entries, total=len(record_set))}"
+
+
+def _compared(comparison: Comparison) -> str:
+    """Then and now, for what has changed; the rest folded away."""
+    head = "<section><h2>Against the last data</h2>"
+    if comparison.reason:
+        return f"{head}<p class=note>{escape(comparison.reason)}</p></section>"
+    accepted = comparison.accepted or {}
+    told = f"Accepted last: {accepted['records']:,} records of {accepted['source']}."
+    changed = [change for change in comparison.changes if change.changed]
+    same = [change for change in comparison.changes if not change.changed]
+    said = "Nothing has changed by more than chance." if not changed else f"{_count(len(changed), 'thing')} changed."
+    return (
+        f"{head}<p class=note>{escape(told)} {escape(said)}</p>{_then_and_now(changed)}"
+        f"<details><summary>{_count(len(same), 'thing')} as before</summary>{_then_and_now(same)}</details></section>"
+    )
+
+
+def _then_and_now(changes: Sequence[Change]) -> str:
+    rows = []
+    for change in changes:
+        if change.kind == "share":
+            then, now = (
+                f'<div class=bar><span style="width:{share:.1%}"></span></div>' for share in (change.then, change.now)
+            )
+            numbers = f"{_share(change.then)} → {_share(change.now)}"
+            shown = f"<div class=then>{then}</div>{now}"
+        else:
+            shown, numbers = "<span class=note>how it is spread</span>", f"index {change.now:.2f}"
+        rows.append(
+            f"<tr><td>{escape(change.quantity)}</td><td class=wide>{shown}</td><td class=number>{numbers}</td></tr>"
+        )
+    return f"<table class=bars>{''.join(rows)}</table>"
 
 
 def _mixture(record_set: RecordSet) -> str:
     table, total = record_set.table, len(record_set)
+    published = REFERENCE_PREVALENCE if record_set.task == REFERENCE_TASK else {}
+    counted = [(entry, int(table[entry.code].sum())) for entry in record_set.classes]
+    commonest = {entry.code for entry, _ in sorted(counted, key=lambda one: -one[1])[:MOST_CLASSES]}
     classes = (
-        (f"{entry.name} ({entry.code})", int(table[entry.code].sum()), REFERENCE_PREVALENCE[entry.code])
-        for entry in SUPERDIAGNOSTIC
+        (f"{entry.name} ({entry.code})", number, published.get(entry.code))
+        for entry, number in counted
+        if entry.code in commonest
     )
+    told = "A record can have several."
+    told += " The line marks the share in all of PTB-XL." if published else ""
+    left_out = len(counted) - len(commonest)
+    told += f" Of {len(counted)} classes the commonest; {left_out} rarer ones are not shown." if left_out else ""
     ages = ((band, int((table["age_band"] == band).sum()), None) for band in AGE_BANDS)
     sexes = ((sex, int((table["sex"] == sex).sum()), None) for sex in ("female", "male", "unknown"))
     folds = ((_fold_name(fold), int((table["fold"] == fold).sum()), None) for fold in FOLDS)
     return (
         "<section><h2>Who and what</h2>"
-        "<h3>Diagnoses</h3><p class=note>A record can have several. The line marks the share in all of PTB-XL.</p>"
+        f"<h3>Diagnoses</h3><p class=note>{told}</p>"
         f"{_bars(classes, total=total)}"
         f"<div class=columns><div><h3>Age in years</h3>{_bars(ages, total=total)}</div>"
         f"<div><h3>Sex</h3>{_bars(sexes, total=total)}<h3>Folds</h3>{_bars(folds, total=total)}</div></div></section>"
@@ -186,7 +249,8 @@ def _anchor(outcome: Outcome) -> str:
 def _colophon(record_set: RecordSet) -> str:
     return (
         f"<footer>Source: {escape(str(record_set.source['uri']))}. Record set {record_set.digest[:12]}, "
-        f"{record_set.sampling_hz} Hz, classes {', '.join(CODES)}. Written by <code>vizecg validate</code>.</footer>"
+        f"{record_set.sampling_hz} Hz, task {escape(record_set.task)}. "
+        "Written by <code>vizecg validate</code>.</footer>"
     )
 
 
@@ -243,6 +307,7 @@ p.note { margin: 0 0 .4rem; }
 .bars .number { width: 4rem; }
 .bar { position: relative; height: .7rem; background: var(--track); border-radius: 3px; }
 .bar span { display: block; height: 100%; background: var(--bar); border-radius: 3px; }
+.then { opacity: .45; margin-bottom: .2rem; }
 .bar i { position: absolute; top: -.2rem; width: 2px; height: 1.1rem; background: var(--ink); }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 0 2rem; }
 summary { cursor: pointer; color: var(--soft); }

@@ -10,8 +10,8 @@ import wfdb  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from vizecg.errors import InputError
-from vizecg.ptbxl.layout import stays_inside
-from vizecg.ptbxl.reading import UNREADABLE, Refused, check_units, lead_order
+from vizecg.recordings.reading import UNREADABLE, Refused, check_units, lead_order
+from vizecg.sums import stays_inside
 
 ENDINGS: Final = (".hea", ".dat", ".mat")
 

@@ -9,12 +9,14 @@ import pytest
 import wfdb
 
 from vizecg.errors import InputError
-from vizecg.labels import LEADS
-from vizecg.ptbxl.layout import find_layout, parse_sums, read_sums
-from vizecg.ptbxl.reading import Reading, RecordFiles, read_record
+from vizecg.labels import LEADS, TASKS
+from vizecg.ptbxl.layout import find_layout
 from vizecg.ptbxl.table import read_table
+from vizecg.recordings.offer import Reading
+from vizecg.recordings.reading import RecordFiles, read_record
 from vizecg.records import Reason
 from vizecg.simulate import write_database
+from vizecg.sums import parse_sums, read_sums
 
 NAME = "records100/00000/00001_lr"
 
@@ -39,7 +41,7 @@ def state_sums(folder):
 
 
 def read(folder, *, name=NAME):
-    files = RecordFiles.of(1, name=name, sums=read_sums(folder))
+    files = RecordFiles.of(name, sums=read_sums(folder))
     return read_record(files, folder=folder, sampling_hz=100)
 
 
@@ -262,15 +264,15 @@ def test_no_damaged_header_ends_in_a_traceback(folder):
             (folder / f"{NAME}.hea").write_bytes(content[: rng.integers(1, 3 * len(content))])
             header_sum = hashlib.sha256((folder / f"{NAME}.hea").read_bytes()).hexdigest()
             sums = read_sums(folder) | {f"{NAME}.hea": header_sum}
-            read_record(RecordFiles.of(1, name=NAME, sums=sums), folder=folder, sampling_hz=100)
+            read_record(RecordFiles.of(NAME, sums=sums), folder=folder, sampling_hz=100)
 
 
 # The tables
 
 
 def table_of(folder, **changes):
-    options = {"sums": read_sums(folder), "sampling_hz": 100, "limit": None} | changes
-    return read_table(folder, **options)
+    options = {"task": TASKS["superdiagnostic"], "source": "folder:test", "sampling_hz": 100, "limit": None} | changes
+    return read_table(folder, sums=read_sums(folder), **options)
 
 
 def edit_table(folder, change, *, name="ptbxl_database.csv"):
@@ -337,13 +339,13 @@ TABLE_FAULTS = {
     ),
     "no record below zero": (
         edit_cell("ecg_id", "-1"),
-        "line 2: ecg_id must be a whole number from 0 to 9007199254740991, got '-1'",
+        "line 2: ecg_id must be a whole number from 0 to 281474976710655, got '-1'",
     ),
     "no patient below zero": (edit_cell("patient_id", "-1", line=2), "line 3: patient_id must be .*, got '-1"),
     "too large": (edit_cell("patient_id", "1e300"), r"line 2: patient_id must be .*, got '1e\+300'"),
-    "past what floats tell apart": (
-        edit_cell("ecg_id", str(2**53)),
-        "line 2: ecg_id must be .*, got '9007199254740992'",
+    "past what joined sources keep apart": (
+        edit_cell("ecg_id", str(2**48)),
+        "line 2: ecg_id must be .*, got '281474976710656'",
     ),
     "past 64 bits": (edit_cell("ecg_id", str(10**30)), f"line 2: ecg_id must be .*, got '{10**30}'"),
     "no end": (edit_cell("patient_id", "inf"), "line 2: patient_id must be .*, got 'inf'"),
@@ -375,10 +377,20 @@ def test_a_patient_in_two_folds_is_refused(folder):
         table_of(folder)
 
 
-def test_a_class_nobody_knows_is_refused(folder):
+def test_a_statement_that_means_something_else_is_refused(folder):
     edit_table(folder, lambda text: text.replace(",MI,", ",HEART,"), name="scp_statements.csv")
-    with pytest.raises(InputError, match="has the class 'HEART' in diagnostic_class; allowed are"):
+    message = r"gives '\w*MI' the diagnostic_class 'HEART', but '\w*MI' is of class MI"
+    with pytest.raises(InputError, match=message):
         table_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("task", "classes"),
+    [("superdiagnostic", ("CD",)), ("subdiagnostic", ("_AVB",)), ("form", ("PVC",)), ("rhythm", ("SR",))],
+)
+def test_the_same_statements_are_other_classes_in_another_task(folder, task, classes):
+    edit_table(folder, edit_cell("scp_codes", "{'1AVB': 100.0, 'PVC': 100.0, 'SR': 0.0}"))
+    assert table_of(folder, task=TASKS[task])[0].record.classes == classes
 
 
 @pytest.mark.parametrize("name", ["ptbxl_database.csv", "scp_statements.csv"])

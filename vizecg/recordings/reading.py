@@ -16,10 +16,11 @@ import wfdb  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from vizecg.labels import LEADS
-from vizecg.ptbxl.layout import RECORD_LENGTH_S, stays_inside
 from vizecg.publish import sha256_of
-from vizecg.records import UV_PER_MV, Reason
+from vizecg.recordings.offer import Reading, Refusal
+from vizecg.records import RECORD_LENGTH_S, UV_PER_MV, Reason
 from vizecg.signals import MAX_LEAD_RESIDUAL_UV, lead_residual_uv, quality
+from vizecg.sums import stays_inside
 
 UNITS: Final = "mV"
 FORMAT: Final = "16"
@@ -36,35 +37,14 @@ _LEAD_OF_NAME: Final = {lead.upper(): lead for lead in LEADS}
 class RecordFiles:
     """A record to read; the sums are None where the folder lists none."""
 
-    ecg_id: int
     name: str
     header_sha256: str | None
     signal_sha256: str | None
 
     @classmethod
-    def of(cls, ecg_id: int, *, name: str, sums: Mapping[str, str]) -> "RecordFiles":
+    def of(cls, name: str, *, sums: Mapping[str, str]) -> "RecordFiles":
         """Look its two files up in the folder's list of sums."""
-        return cls(
-            ecg_id=ecg_id, name=name, header_sha256=sums.get(f"{name}.hea"), signal_sha256=sums.get(f"{name}.dat")
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """A record that holds: (12, samples) in `labels.LEADS` order, and its quality flags."""
-
-    ecg_id: int
-    signals_uv: NDArray[np.int16]
-    flags: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """A record that does not hold, and why."""
-
-    ecg_id: int
-    reason: Reason
-    detail: str
+        return cls(name=name, header_sha256=sums.get(f"{name}.hea"), signal_sha256=sums.get(f"{name}.dat"))
 
 
 class Refused(Exception):
@@ -86,9 +66,9 @@ def read_record(files: RecordFiles, *, folder: Path, sampling_hz: int) -> Readin
     try:
         signals_uv = _read(files, folder=folder, sampling_hz=sampling_hz)
     except Refused as refused:
-        return Refusal(ecg_id=files.ecg_id, reason=refused.reason, detail=refused.detail)
+        return Refusal(reason=refused.reason, detail=refused.detail)
     measured = quality(signals_uv, sampling_hz=sampling_hz)
-    return Reading(ecg_id=files.ecg_id, signals_uv=signals_uv, flags=measured.flags)
+    return Reading(signals_uv=signals_uv, flags=measured.flags)
 
 
 def _read(files: RecordFiles, *, folder: Path, sampling_hz: int) -> NDArray[np.int16]:
@@ -100,33 +80,42 @@ def _read(files: RecordFiles, *, folder: Path, sampling_hz: int) -> NDArray[np.i
     order = lead_order(header.sig_name)
     digital = _read_samples(stem.with_suffix(".dat"), leads=header.n_sig, samples=header.sig_len)
     _check_against_header(digital, header=header)
-    signals_uv = _microvolts(digital, header=header)[order]
-    residual_uv = lead_residual_uv(signals_uv.astype(np.float64))
+    return physical_checks(_microvolts(digital, header=header)[order])
+
+
+def physical_checks(microvolts: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Round (12, samples) to whole microvolts; raise `Refused` unless one heart can have made them at one time."""
+    limits = np.iinfo(np.int16)
+    rounded = np.rint(microvolts)
+    if rounded.min() < limits.min or rounded.max() > limits.max:
+        refuse(Reason.OUT_OF_RANGE, f"a sample is beyond ±{limits.max / UV_PER_MV:.1f} mV")
+    residual_uv = lead_residual_uv(rounded)
     if residual_uv > MAX_LEAD_RESIDUAL_UV:
-        _refuse(
+        refuse(
             Reason.LEAD_RELATION,
             f"limb leads contradict each other by {residual_uv / UV_PER_MV:.2f} mV, "
             f"allowed are {MAX_LEAD_RESIDUAL_UV / UV_PER_MV:.2f} mV (Einthoven, Goldberger)",
         )
-    return signals_uv
+    return np.ascontiguousarray(rounded.astype(np.int16))
 
 
-def _refuse(reason: Reason, detail: str) -> NoReturn:
+def refuse(reason: Reason, detail: str) -> NoReturn:
+    """Raise `Refused`."""
     raise Refused(reason, detail)
 
 
 def _locate(files: RecordFiles, *, folder: Path) -> Path:
     if not stays_inside(files.name):
-        _refuse(Reason.OUTSIDE_FOLDER, f"the table names the file {files.name!r}, which is not below the folder")
+        refuse(Reason.OUTSIDE_FOLDER, f"the table names the file {files.name!r}, which is not below the folder")
     for ending, expected in ((".hea", files.header_sha256), (".dat", files.signal_sha256)):
         name = f"{files.name}{ending}"
         path = folder / name
         if not path.is_file():
-            _refuse(Reason.MISSING_FILE, f"{name} is not there")
+            refuse(Reason.MISSING_FILE, f"{name} is not there")
         if expected is None:
-            _refuse(Reason.FILE_CHECKSUM, f"{name} is not in SHA256SUMS.txt")
+            refuse(Reason.FILE_CHECKSUM, f"{name} is not in SHA256SUMS.txt")
         if (got := sha256_of(path)) != expected:
-            _refuse(Reason.FILE_CHECKSUM, f"{name} has SHA-256 {got[:12]}…, SHA256SUMS.txt says {expected[:12]}…")
+            refuse(Reason.FILE_CHECKSUM, f"{name} has SHA-256 {got[:12]}…, SHA256SUMS.txt says {expected[:12]}…")
     return (folder / files.name).resolve()
 
 
@@ -134,51 +123,51 @@ def _read_header(stem: Path, *, name: str) -> Any:  # noqa: ANN401 (wfdb has no 
     try:
         return wfdb.rdheader(str(stem))
     except UNREADABLE as error:
-        _refuse(Reason.HEADER_UNREADABLE, f"{name}.hea cannot be read: {type(error).__name__}: {error}"[:200])
+        refuse(Reason.HEADER_UNREADABLE, f"{name}.hea cannot be read: {type(error).__name__}: {error}"[:200])
 
 
 def _check_header(header: Any, *, stem: Path) -> None:  # noqa: ANN401
     if isinstance(header, wfdb.MultiRecord):
-        _refuse(Reason.HEADER_UNREADABLE, "the header names several segments, expected one")
+        refuse(Reason.HEADER_UNREADABLE, "the header names several segments, expected one")
     per_signal = ("file_name", "fmt", "adc_gain", "baseline", "units", "init_value", "checksum", "sig_name")
     for field in per_signal:
         values = getattr(header, field) or []
         if len(values) != header.n_sig or None in values:
-            _refuse(
+            refuse(
                 Reason.HEADER_UNREADABLE, f"the header promises {header.n_sig} leads and lacks {field} of some of them"
             )
     if others := sorted(set(header.file_name) - {f"{stem.name}.dat"}):
-        _refuse(Reason.HEADER_UNREADABLE, f"the header names the file {others[0]!r}, expected {stem.name}.dat")
+        refuse(Reason.HEADER_UNREADABLE, f"the header names the file {others[0]!r}, expected {stem.name}.dat")
     if formats := sorted(set(header.fmt) - {FORMAT}):
-        _refuse(Reason.HEADER_UNREADABLE, f"the header says format {formats[0]}, expected {FORMAT}")
+        refuse(Reason.HEADER_UNREADABLE, f"the header says format {formats[0]}, expected {FORMAT}")
     if any(header.byte_offset) or any(header.skew) or set(header.samps_per_frame) != {1}:
-        _refuse(Reason.HEADER_UNREADABLE, "the header shifts leads against each other, expected one sample a frame")
+        refuse(Reason.HEADER_UNREADABLE, "the header shifts leads against each other, expected one sample a frame")
 
 
 def _check_time(header: Any, *, sampling_hz: int) -> None:  # noqa: ANN401
     if header.fs != sampling_hz:
-        _refuse(Reason.WRONG_RATE, f"{header.fs} Hz, expected {sampling_hz} Hz")
+        refuse(Reason.WRONG_RATE, f"{header.fs} Hz, expected {sampling_hz} Hz")
     expected = sampling_hz * RECORD_LENGTH_S
     if header.sig_len != expected:
-        _refuse(Reason.WRONG_LENGTH, f"{header.sig_len} samples, expected {expected} ({RECORD_LENGTH_S} s)")
+        refuse(Reason.WRONG_LENGTH, f"{header.sig_len} samples, expected {expected} ({RECORD_LENGTH_S} s)")
 
 
 def check_units(header: Any) -> None:  # noqa: ANN401
     """Raise `Refused` unless every lead is in millivolts."""
     for lead, units in zip(header.sig_name, header.units, strict=True):
         if units != UNITS:
-            _refuse(Reason.WRONG_UNITS, f"lead {lead} is in {units!r}, expected {UNITS!r}")
+            refuse(Reason.WRONG_UNITS, f"lead {lead} is in {units!r}, expected {UNITS!r}")
 
 
 def lead_order(names: Sequence[str]) -> list[int]:
     """Where in the file each of `labels.LEADS` stands; PTB-XL writes AVR for aVR. Raises `Refused` for other leads."""
     leads = [_LEAD_OF_NAME.get(name.strip().upper(), name) for name in names]
     if unknown := [name for name in leads if name not in LEADS]:
-        _refuse(Reason.UNKNOWN_LEAD, f"lead {unknown[0]!r} is not one of {', '.join(LEADS)}")
+        refuse(Reason.UNKNOWN_LEAD, f"lead {unknown[0]!r} is not one of {', '.join(LEADS)}")
     if twice := [name for name, times in Counter(leads).items() if times > 1]:
-        _refuse(Reason.DUPLICATE_LEAD, f"lead {twice[0]} comes more than once")
+        refuse(Reason.DUPLICATE_LEAD, f"lead {twice[0]} comes more than once")
     if missing := [name for name in LEADS if name not in leads]:
-        _refuse(Reason.MISSING_LEAD, f"lead {', '.join(missing)} is missing")
+        refuse(Reason.MISSING_LEAD, f"lead {', '.join(missing)} is missing")
     return [leads.index(lead) for lead in LEADS]
 
 
@@ -186,29 +175,26 @@ def _read_samples(path: Path, *, leads: int, samples: int) -> NDArray[np.int16]:
     """(samples, leads) of format 16; wfdb would parse the header again for it, which is most of its time."""
     content = path.read_bytes()
     if len(content) != 2 * leads * samples:
-        _refuse(Reason.TRUNCATED, f"{path.name} has {len(content)} bytes, its header needs {2 * leads * samples}")
+        refuse(Reason.TRUNCATED, f"{path.name} has {len(content)} bytes, its header needs {2 * leads * samples}")
     return np.frombuffer(content, dtype="<i2").reshape(samples, leads)
 
 
 def _check_against_header(digital: NDArray[np.int16], *, header: Any) -> None:  # noqa: ANN401
     leads = header.sig_name
     if (invalid := (digital == INVALID_SAMPLE).any(axis=0)).any():
-        _refuse(Reason.NOT_A_NUMBER, f"lead {leads[int(invalid.argmax())]} has samples without a value")
+        refuse(Reason.NOT_A_NUMBER, f"lead {leads[int(invalid.argmax())]} has samples without a value")
     sums = digital.sum(axis=0, dtype=np.int64) % 65536
     for lead, got, stated in zip(leads, sums, header.checksum, strict=True):
         if got != stated % 65536:
-            _refuse(Reason.HEADER_CHECKSUM, f"lead {lead} sums to {got}, its header says {stated}")
+            refuse(Reason.HEADER_CHECKSUM, f"lead {lead} sums to {got}, its header says {stated}")
     for lead, got, stated in zip(leads, digital[0], header.init_value, strict=True):
         if got != stated:
-            _refuse(Reason.HEADER_CHECKSUM, f"lead {lead} begins with {got}, its header says {stated}")
+            refuse(Reason.HEADER_CHECKSUM, f"lead {lead} begins with {got}, its header says {stated}")
 
 
-def _microvolts(digital: NDArray[np.int16], *, header: Any) -> NDArray[np.int16]:  # noqa: ANN401
+def _microvolts(digital: NDArray[np.int16], *, header: Any) -> NDArray[np.float64]:  # noqa: ANN401
     gain = np.asarray(header.adc_gain, dtype=np.float64)
     if not (np.isfinite(gain).all() and (gain > 0).all()):
-        _refuse(Reason.WRONG_UNITS, "a lead has no gain, so its units mean nothing")
-    microvolts = np.rint((digital - np.asarray(header.baseline, dtype=np.float64)) / gain * UV_PER_MV)
-    limits = np.iinfo(np.int16)
-    if microvolts.min() < limits.min or microvolts.max() > limits.max:
-        _refuse(Reason.OUT_OF_RANGE, f"a sample is beyond ±{limits.max / UV_PER_MV:.1f} mV")
-    return np.ascontiguousarray(microvolts.T.astype(np.int16))
+        refuse(Reason.WRONG_UNITS, "a lead has no gain, so its units mean nothing")
+    microvolts = (digital - np.asarray(header.baseline, dtype=np.float64)) / gain * UV_PER_MV
+    return np.ascontiguousarray(microvolts.T)

@@ -9,7 +9,7 @@ import wfdb
 
 from vizecg.errors import InputError
 from vizecg.labels import LEADS
-from vizecg.ptbxl.single import read_wfdb
+from vizecg.recordings.single import read_wfdb
 from vizecg.simulate import write_database
 
 NAME = "00001_lr"

@@ -1,22 +1,35 @@
 """Unpack an archive that may have been made by anybody: nothing lands outside, nothing points outside."""
 
+import bz2
+import gzip
 import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Final
+from typing import IO, Final, cast
 
 from vizecg.errors import InputError
-from vizecg.ptbxl.layout import stays_inside
+from vizecg.sources.simulated import is_note
+from vizecg.sums import stays_inside
 
 MOST_UNPACKED_BYTES: Final = 16 * 1024**3
 """Five times the whole of PTB-XL: what claims more is no ECG database but a bomb."""
+
+ARCHIVE_ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+"""By these a name behind a network is known to be that of an archive; a file here is looked into."""
+
+_CHUNK_BYTES: Final = 1024 * 1024
+_WRAPPINGS: Final[tuple[tuple[bytes, Callable[[Path], IO[bytes]]], ...]] = (
+    (b"\x1f\x8b", cast(Callable[[Path], IO[bytes]], gzip.open)),
+    (b"BZh", cast(Callable[[Path], IO[bytes]], bz2.open)),
+    (b"\xfd7zXZ\x00", cast(Callable[[Path], IO[bytes]], lzma.open)),
+)
 
 _DAMAGED: Final = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, RuntimeError)
 
@@ -59,21 +72,47 @@ def unpack(archive: Path, *, into: Path, leave_out: Collection[str] = ()) -> Non
                 shutil.copyfileobj(member.content, opened)
 
 
+def notes(archive: Path) -> Iterator[IO[bytes]]:
+    """Open each file that may be the simulator's note; nothing is unpacked to disk.
+
+    Raises:
+        InputError: the archive is damaged, or holds what `unpack` refuses.
+    """
+    members = _zip_members if zipfile.is_zipfile(archive) else _tar_members
+    with _damage_is_input_error(archive):
+        yield from (member.content for member in members(archive) if is_note(member.name))
+
+
 @contextmanager
 def _damage_is_input_error(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:  # a full disk is not the archive's fault
+            raise
         raise InputError(f"{archive} cannot be unpacked ({error}); is it complete?") from None
 
 
 def _tar_members(archive: Path) -> Iterator[_Member]:
-    with tarfile.open(archive, mode="r|*") as opened:
-        for info in opened:
-            _check(archive, name=info.name, plain=info.isfile() or info.isdir())
-            content = opened.extractfile(info) if info.isfile() else None
-            if content is not None:
-                yield _Member(name=info.name, size_bytes=info.size, content=content)
+    with _decompressed(archive) as stream:
+        with tarfile.open(fileobj=stream, mode="r|") as opened:  # a stream: read once, never back
+            for info in opened:
+                _check(archive, name=info.name, plain=info.isfile() or info.isdir())
+                content = opened.extractfile(info) if info.isfile() else None
+                if content is not None:
+                    yield _Member(name=info.name, size_bytes=info.size, content=content)
+        while stream.read(_CHUNK_BYTES):  # the checksum of the whole comes after its last byte
+            pass
+
+
+def _decompressed(archive: Path) -> IO[bytes]:
+    """Open what is in a tar's wrapping; these readers hold the content against its checksum, tarfile's own does not."""
+    with archive.open("rb") as opened:
+        start = opened.read(max(len(magic) for magic, _ in _WRAPPINGS))
+    for magic, opener in _WRAPPINGS:
+        if start.startswith(magic):
+            return opener(archive)
+    return archive.open("rb")
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:

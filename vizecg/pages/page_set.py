@@ -1,17 +1,8 @@
-"""PageSet: every record drawn, photographed, taken in, and stored as the model will see it.
-
-The stored arrays have been through the very intake the service uses, so training
-pays for page, camera and intake once and never sees anything else than serving.
-Copy 0 of a record is the standard page without a camera; the others go through
-the camera.
-
-On disk: `shard-000.npy` … (uint8, pages × height × width), `index.parquet`,
-`set.json`, `previews/` and `contact_sheet.png` for people, `manifest.json`.
-Few large files, because a remote store pays per file.
-"""
+"""The pages of a record set as arrays on disk, and the table that describes them."""
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,74 +12,52 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vizecg import camera, intake, publish
+from vizecg import intake, publish
 from vizecg.intake import CanonicalSpec
-from vizecg.page import STYLES, draw_page, encode_png
+from vizecg.pages.uploads import PageRecipe, Upload, decoded
 
 PAGE_SET: Final = "page-set"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 INDEX_FILE: Final = "index.parquet"
 SET_FILE: Final = "set.json"
 PAGES_PER_SHARD: Final = 512
-NO_CAMERA: Final = "clean"
-
-# One purpose of randomness, one stream: another purpose for the same record takes another number.
-_CAMERA_STREAM: Final = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageRecipe:
-    """How uploads are drawn. `camera` is the preset of every copy but the first."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StoredPages:
+    """Some pages of a set as one array, (pages, height, width) uint8, that stays on disk until asked for."""
 
-    style: str
-    camera: str
-    copies: int
-    upload_px_per_mm: float
-    seed: int
+    shards: Sequence[NDArray[np.uint8]]
+    numbers: NDArray[np.integer[Any]]
+    """Rows of the index, in the order wanted."""
+
     spec: CanonicalSpec
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As an array's."""
+        return (len(self.numbers), self.spec.height_px, self.spec.width_px)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """A page as the bytes of a file, and what is known about it."""
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """As an array's."""
+        return np.dtype(np.uint8)
 
-    data: bytes
-    style: str
-    camera: str
-    mm_per_s: float
-    mm_per_mv: float
-    px_per_mm: float
-    boxes: Mapping[str, tuple[float, float, float, float]]
+    def __len__(self) -> int:
+        return len(self.numbers)
 
+    def __getitem__(self, chosen: Any, /) -> NDArray[np.uint8]:  # noqa: ANN401 (as numpy has it)
+        numbers = self.numbers[chosen]
+        if numbers.ndim == 0:
+            return self._page(int(numbers))
+        out = np.empty((len(numbers), *self.shape[1:]), np.uint8)
+        for position, number in enumerate(numbers.tolist()):
+            out[position] = self._page(number)
+        return out
 
-def draw_upload(
-    signal_mv: NDArray[np.floating[Any]], *, sampling_hz: float, ecg_id: int, copy: int, recipe: PageRecipe
-) -> Upload:
-    """Draw one copy of one record and make a file of it: PNG without camera, JPEG through one.
-
-    Args:
-        signal_mv: (12, samples), leads in the order of `vizecg.labels.LEADS`.
-        sampling_hz: samples per second.
-        ecg_id: with `recipe.seed` and `copy` all that chance depends on.
-        copy: 0 is the page as printed, without a camera.
-        recipe: how to draw.
-    """
-    page = draw_page(signal_mv, sampling_hz=sampling_hz, style=STYLES[recipe.style], px_per_mm=recipe.upload_px_per_mm)
-    preset = NO_CAMERA if copy == 0 else recipe.camera
-    if preset == NO_CAMERA:
-        data = encode_png(page)
-    else:
-        rng = np.random.default_rng([recipe.seed, _CAMERA_STREAM, ecg_id, copy])
-        data = camera.photograph(page.rgb, preset=preset, rng=rng)
-    return Upload(
-        data=data,
-        style=recipe.style,
-        camera=preset,
-        mm_per_s=page.mm_per_s,
-        mm_per_mv=page.mm_per_mv,
-        px_per_mm=page.px_per_mm,
-        boxes=page.boxes,
-    )
+    def _page(self, number: int) -> NDArray[np.uint8]:
+        # Off the map: whoever holds the page then holds memory, not an open file.
+        return np.array(self.shards[number // PAGES_PER_SHARD][number % PAGES_PER_SHARD])
 
 
 @dataclass(frozen=True)
@@ -106,12 +75,18 @@ class PageSet:
     def _shards(self) -> list[NDArray[np.uint8]]:
         return [np.load(path, mmap_mode="r") for path in sorted(self.folder.glob("shard-*.npy"))]
 
+    @property
+    def is_ecg(self) -> NDArray[np.bool_]:
+        """(pages,) what the intake said; the service answers for no page that is none."""
+        return self.index["is_ecg"].to_numpy(dtype=bool)
+
+    def stored(self, pages: NDArray[np.integer[Any]]) -> StoredPages:
+        """Pages by their row in the index, left on disk."""
+        return StoredPages(shards=self._shards, numbers=pages, spec=self.spec)
+
     def canonical(self, pages: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Copy out pages by their row in the index: (pages, height, width) uint8, ink dark."""
-        out = np.empty((len(pages), self.spec.height_px, self.spec.width_px), np.uint8)
-        for position, page in enumerate(pages):
-            out[position] = self._shards[page // PAGES_PER_SHARD][page % PAGES_PER_SHARD]
-        return out
+        return self.stored(pages)[np.arange(len(pages))]
 
     def pages_of(self, rows: NDArray[np.integer[Any]], *, copy: int) -> NDArray[np.int64]:
         """Index rows of one copy of the given records, in the order of `rows`."""
@@ -147,17 +122,21 @@ class DrawnPage:
 
 
 def take_in(upload: Upload, *, row: int, ecg_id: int, copy: int, spec: CanonicalSpec) -> DrawnPage:
-    """Send an upload through the intake, as the service would, and describe what came out."""
-    taken = intake.normalise(intake.decode(upload.data), spec=spec)
+    """Send an upload through the intake, as the service would, and describe what came out.
+
+    Raises:
+        InputError: it is no picture.
+    """
+    taken = intake.normalise(decoded(upload.data, ecg_id=ecg_id), spec=spec)
     entry = {
         "row": row,
         "ecg_id": ecg_id,
         "copy": copy,
         "style": upload.style,
         "camera": upload.camera,
-        "mm_per_s": upload.mm_per_s,
-        "mm_per_mv": upload.mm_per_mv,
-        "px_per_mm": upload.px_per_mm,
+        "mm_per_s": _or_nan(upload.mm_per_s),
+        "mm_per_mv": _or_nan(upload.mm_per_mv),
+        "px_per_mm": _or_nan(upload.px_per_mm),
         "measured_px_per_mm": taken.px_per_mm,
         "findings": ",".join(finding.code for finding in taken.findings),
         "is_ecg": taken.is_ecg,
@@ -166,6 +145,10 @@ def take_in(upload: Upload, *, row: int, ecg_id: int, copy: int, spec: Canonical
         "boxes": json.dumps(dict(upload.boxes), sort_keys=True),
     }
     return DrawnPage(canonical=taken.canonical, entry=entry)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def write_pages(

@@ -1,16 +1,16 @@
-"""`data/source.json`: the source that was agreed on, by a digest of what it holds."""
+"""`data/source.json`: the sources that were agreed on, each by a digest of what it holds."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from vizecg.errors import InputError
 from vizecg.publish import to_json, write_atomically
 
-PIN_SCHEMA_VERSION: Final = 1
+PIN_SCHEMA_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,23 +23,22 @@ class Pin:
     digest: str
 
 
-def write(path: Path, pin: Pin) -> Mapping[str, Any]:
-    """Write down what was agreed on."""
-    content = {"schema_version": PIN_SCHEMA_VERSION, **asdict(pin)}
+def write(path: Path, pins: Sequence[Pin]) -> None:
+    """Write down what was agreed on, in the order of the sources."""
+    content = {"schema_version": PIN_SCHEMA_VERSION, "sources": [asdict(pin) for pin in pins]}
     write_atomically(path, to_json(content))
-    return content
 
 
-def read_pin(path: Path) -> Pin:
-    """Read what was agreed on.
+def read_pins(path: Path) -> tuple[Pin, ...]:
+    """Read what was agreed on, in the order of the sources.
 
     Raises:
         InputError: the file is missing or is not a pin of this version.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        version = content.pop("schema_version")
-        pinned = Pin(**content)
+        version = content["schema_version"]
+        pinned = tuple(Pin(**entry) for entry in content.get("sources", ()))
     except FileNotFoundError:
         raise InputError(f"{path} is not there: no source is pinned; run `vizecg source pin`") from None
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError):
@@ -49,6 +48,11 @@ def read_pin(path: Path) -> Pin:
             f"{path} has schema_version {version}, expected {PIN_SCHEMA_VERSION}; write it with `vizecg source pin`"
         )
     return pinned
+
+
+def digest_of_all(pins: Sequence[Pin]) -> str:
+    """One name for the content of all sources: that of the only one, or a digest over theirs."""
+    return pins[0].digest if len(pins) == 1 else digest_of([pin.digest for pin in pins])
 
 
 def require(pinned: Pin, *, found: Pin) -> None:

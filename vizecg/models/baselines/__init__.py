@@ -1,0 +1,1 @@
+"""Architectures of others that ours is compared with: one file each, as their sources describe them."""

@@ -1,0 +1,153 @@
+"""The file of a page, as an application would send it: drawn from a signal, or the paper a record came on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vizecg import camera, intake
+from vizecg.errors import InputError
+from vizecg.intake import CanonicalSpec
+from vizecg.page import STYLES, draw_page, encode_png
+
+if TYPE_CHECKING:
+    from vizecg.records import RecordSet
+
+NO_CAMERA: Final = "clean"
+ON_PAPER: Final = "paper"
+"""Style of a page that was not drawn."""
+
+# One purpose of randomness, one stream: another purpose for the same record takes another number.
+_CAMERA_STREAM: Final = 1
+_LONGEST_FOR_CAMERA_PX: Final = 3508  # A4 at 300 dpi
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRecipe:
+    """How uploads are drawn. `camera` is the preset of every copy but the first."""
+
+    style: str
+    camera: str
+    copies: int
+    upload_px_per_mm: float
+    seed: int
+    spec: CanonicalSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A page as the bytes of a file, and what is known about it; of paper, neither scales nor boxes are."""
+
+    data: bytes
+    style: str
+    camera: str
+    mm_per_s: float | None = None
+    mm_per_mv: float | None = None
+    px_per_mm: float | None = None
+    boxes: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
+
+
+def upload_of(record_set: "RecordSet", row: int, *, copy: int, recipe: PageRecipe) -> Upload:
+    """Make the file of one copy of one record: drawn from its signal, or the paper it came on."""
+    return make_upload(
+        signal_mv=record_set.signal_mv(row) if record_set.has_signal[row] else None,
+        paper=record_set.upload(row),
+        sampling_hz=record_set.sampling_hz,
+        ecg_id=int(record_set.table["ecg_id"].iloc[row]),
+        copy=copy,
+        recipe=recipe,
+    )
+
+
+def make_upload(
+    *,
+    signal_mv: NDArray[np.floating[Any]] | None,
+    paper: bytes | None,
+    sampling_hz: float,
+    ecg_id: int,
+    copy: int,
+    recipe: PageRecipe,
+) -> Upload:
+    """Draw a record, or take the paper of one that has no signal; see `draw_upload` and `photograph_paper`."""
+    if signal_mv is not None:
+        return draw_upload(signal_mv, sampling_hz=sampling_hz, ecg_id=ecg_id, copy=copy, recipe=recipe)
+    if paper is None:
+        raise ValueError(f"record {ecg_id} has neither a signal nor a page")
+    return photograph_paper(paper, ecg_id=ecg_id, copy=copy, recipe=recipe)
+
+
+def photograph_paper(paper: bytes, *, ecg_id: int, copy: int, recipe: PageRecipe) -> Upload:
+    """Take the page a record came on: copy 0 byte for byte, another copy through the camera.
+
+    Args:
+        paper: PNG or JPEG file.
+        ecg_id: as in `draw_upload`.
+        copy: as in `draw_upload`.
+        recipe: as in `draw_upload`; its style is not looked at.
+
+    Raises:
+        InputError: for a copy above 0, it is no picture.
+    """
+    preset = NO_CAMERA if copy == 0 else recipe.camera
+    if preset == NO_CAMERA:
+        return Upload(data=paper, style=ON_PAPER, camera=NO_CAMERA)
+    rgb = _for_camera(decoded(paper, ecg_id=ecg_id))
+    rng = _camera_rng(recipe, ecg_id=ecg_id, copy=copy)
+    return Upload(data=camera.photograph(rgb, preset=preset, rng=rng), style=ON_PAPER, camera=preset)
+
+
+def draw_upload(
+    signal_mv: NDArray[np.floating[Any]], *, sampling_hz: float, ecg_id: int, copy: int, recipe: PageRecipe
+) -> Upload:
+    """Draw one copy of one record and make a file of it: PNG without camera, JPEG through one.
+
+    Args:
+        signal_mv: (12, samples), leads in the order of `vizecg.labels.LEADS`.
+        sampling_hz: samples per second.
+        ecg_id: with `recipe.seed` and `copy` all that chance depends on.
+        copy: 0 is the page as printed, without a camera.
+        recipe: how to draw.
+    """
+    page = draw_page(signal_mv, sampling_hz=sampling_hz, style=STYLES[recipe.style], px_per_mm=recipe.upload_px_per_mm)
+    preset = NO_CAMERA if copy == 0 else recipe.camera
+    if preset == NO_CAMERA:
+        data = encode_png(page)
+    else:
+        data = camera.photograph(page.rgb, preset=preset, rng=_camera_rng(recipe, ecg_id=ecg_id, copy=copy))
+    return Upload(
+        data=data,
+        style=recipe.style,
+        camera=preset,
+        mm_per_s=page.mm_per_s,
+        mm_per_mv=page.mm_per_mv,
+        px_per_mm=page.px_per_mm,
+        boxes=page.boxes,
+    )
+
+
+def decoded(data: bytes, *, ecg_id: int) -> NDArray[np.uint8]:
+    """Unpack the page of a record, as the service does.
+
+    Raises:
+        InputError: it is no picture; the sentence names the record.
+    """
+    try:
+        return intake.decode(data)
+    except InputError as error:
+        raise InputError(f"the page of record {ecg_id} cannot be read: {error}; run ingest again") from None
+
+
+def _for_camera(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB, and no larger than paper at 300 dpi: a camera on 50 megapixels takes a gigabyte and shows no more."""
+    factor = _LONGEST_FOR_CAMERA_PX / max(picture.shape[:2])
+    if factor < 1:
+        size = (round(picture.shape[1] * factor), round(picture.shape[0] * factor))
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return picture if picture.ndim == 3 else np.repeat(picture[:, :, np.newaxis], 3, axis=2)
+
+
+def _camera_rng(recipe: PageRecipe, *, ecg_id: int, copy: int) -> np.random.Generator:
+    return np.random.default_rng([recipe.seed, _CAMERA_STREAM, ecg_id, copy])
