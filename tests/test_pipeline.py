@@ -1,6 +1,5 @@
 """The whole pipeline, small: DVC alone and the Prefect flow, what they redo, and what a kill leaves behind."""
 
-import os
 import random
 import shutil
 import signal
@@ -12,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from vizecg import steps
-from vizecg.config import override
-from vizecg.publish import sha256_of
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("pipeline")]
 
@@ -24,7 +21,7 @@ def said_by_retrain(checkout) -> str:
 
 
 def test_dvc_alone_ends_with_a_registered_bundle(checkout):
-    assert all((checkout.folder / name / "manifest.json").is_file() for name in OUTPUTS)
+    assert len(checkout.manifests()) == len(steps.NAMES)
     assert "simulated" in checkout.vizecg("models").stdout
 
 
@@ -67,7 +64,7 @@ def test_a_stage_restored_into_an_empty_mlflow_ends_registered_and_promoted(chec
     for name in ("mlflow.db", "ledger.db"):
         (checkout.folder / ".state" / name).unlink(missing_ok=True)
     shutil.rmtree(checkout.folder / ".state" / "artifacts")
-    for name in OUTPUTS:
+    for name in before:
         shutil.rmtree(checkout.folder / name)
     said = said_by_retrain(checkout)
     assert checkout.manifests() == before
@@ -77,14 +74,8 @@ def test_a_stage_restored_into_an_empty_mlflow_ends_registered_and_promoted(chec
 
 
 def test_mlflow_being_down_is_one_sentence(checkout):
-    down = {
-        **environment(checkout),
-        "VIZECG_TRACKING_URI": "http://127.0.0.1:9",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "vizecg", "models"], cwd=checkout, env=down, capture_output=True, text=True, check=False
-    )
+    down = {"VIZECG_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    done = checkout.vizecg("models", check=False, environment=down)
     assert done.returncode == 2
     assert done.stderr.startswith("vizecg: ")
     assert "http://127.0.0.1:9" in done.stderr
@@ -108,17 +99,21 @@ def test_killed_at_any_point_and_run_again_it_ends_byte_identical(checkout, tmp_
     command = [sys.executable, "-m", "vizecg", step, *(str(out) if word == "OUT" else word for word in COMMANDS[step])]
     rng = random.Random(step)  # noqa: S311 (when to kill needs no secrecy)
     for _ in range(2):
-        kill_while_writing(command, cwd=checkout, staging=staging, after_s=rng.uniform(0, 1))
+        kill_while_writing(command, checkout=checkout, staging=staging, after_s=rng.uniform(0, 1))
         assert not out.exists()
-    subprocess.run(command, cwd=checkout, env=environment(checkout), check=True, capture_output=True)
+    checkout.run(*command)
     undisturbed = checkout.folder / OUTPUT_OF[step] / "manifest.json"
     assert (out / "manifest.json").read_text() == undisturbed.read_text()
 
 
-def kill_while_writing(command, *, cwd, staging, after_s):
+def kill_while_writing(command, *, checkout, staging, after_s):
     shutil.rmtree(staging, ignore_errors=True)
     process = subprocess.Popen(
-        command, cwd=cwd, env=environment(cwd), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=checkout.folder,
+        env=checkout.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     wait_for(lambda: staging.is_dir() or process.poll() is not None)
     time.sleep(after_s)
@@ -128,14 +123,14 @@ def kill_while_writing(command, *, cwd, staging, after_s):
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
 def test_killing_dvc_kills_the_step_it_runs(checkout, tmp_path, shell):
-    folder = tmp_path / "other"
-    shutil.copytree(checkout, folder, symlinks=True)
+    other = checkout.copy_to(tmp_path / "other")
+    folder = other.folder
     shutil.rmtree(folder / "data" / "pages")
-    override(folder / "params.yaml", ["render.seed=8"], models=steps.params_models())
+    other.override("render.seed=8")
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro", "--single-item", "render"],
         cwd=folder,
-        env={**environment(folder), "SHELL": shell},
+        env={**other.environment, "SHELL": shell},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -16,6 +16,8 @@ CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 # The largest file that is taken for a picture: by the service as a body, by the command line from a disk.
 LARGEST_PICTURE_BYTES: Final = 20_000_000
+# Where `dvc exp run --temp` and DVC's queue work, below the repository.
+_DVC_COPIES: Final = Path(".dvc") / "tmp" / "exps"
 # Up to the last @ of the authority, for a password may hold one that nobody has encoded.
 _USER_INFO: Final = re.compile(r"://[^/\s]*@")
 
@@ -31,12 +33,19 @@ def repository_root(start: Path | None = None) -> Path:
     return next((folder for folder in (here, *here.parents) if (folder / "params.yaml").is_file()), here)
 
 
+def _state_dir() -> Path:
+    """`.state` of the checkout, also for what DVC runs in a copy of it that it throws away afterwards."""
+    root = repository_root()
+    copied_from = (folder for folder in root.parents if root.is_relative_to(folder / _DVC_COPIES))
+    return next(copied_from, root) / ".state"
+
+
 class Settings(BaseSettings):
     """Read once, by whoever starts a program; handed on as an argument."""
 
     model_config = SettingsConfigDict(env_prefix="VIZECG_", frozen=True, extra="ignore")
 
-    state_dir: Path = Field(default_factory=lambda: repository_root() / ".state")
+    state_dir: Path = Field(default_factory=_state_dir)
     tracking_uri: str = Field(
         default_factory=lambda data: f"sqlite:///{data['state_dir'] / 'mlflow.db'}",
         description="MLflow: an http(s) address, or a database of this machine",

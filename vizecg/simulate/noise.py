@@ -42,15 +42,15 @@ class NoiseLevel:
     @property
     def is_rough(self) -> bool:
         """Whether a reader would note static noise."""
-        return math.hypot(self.hum_uv, self.muscle_uv) > 13
+        return math.hypot(self.hum_uv, self.muscle_uv) > 15
 
 
 def noise_level(rng: np.random.Generator) -> NoiseLevel:
     """Draw how noisy a recording is: mostly quiet, now and then bad."""
     return NoiseLevel(
-        drift_uv=float(np.clip(np.exp(rng.normal(np.log(40), 0.85)), 6, 320)),
+        drift_uv=float(np.clip(np.exp(rng.normal(np.log(46), 0.62)), 8, 320)),
         hum_uv=float(np.clip(np.exp(rng.normal(np.log(1.3), 0.9)), 0, 22)),
-        muscle_uv=float(np.clip(np.exp(rng.normal(np.log(3.2), 0.7)), 0.8, 26)),
+        muscle_uv=float(np.clip(np.exp(rng.normal(np.log(5.0), 0.62)), 1.2, 28)),
         electrode_moves=int(rng.random() < 0.10) + int(rng.random() < 0.03),
     )
 

@@ -15,7 +15,7 @@ from vizecg.sources.cache import KEY_LENGTH, cached
 from vizecg.sources.pin import Pin, digest_of, require
 
 SIMULATED: Final = "simulated"
-SIMULATOR_VERSION: Final = 1
+SIMULATOR_VERSION: Final = 2
 """Raised when `vizecg.simulate` draws other records from the same seed."""
 
 LOW_HZ: Final = 100
