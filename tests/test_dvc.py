@@ -32,13 +32,6 @@ def bytes_of(checkout) -> dict[str, str]:
     return {str(path.relative_to(checkout.folder)): sha256_of(path) for path in files if path.suffix != ".lock"}
 
 
-def forget(checkout) -> None:
-    """Remove DVC's cache and all that the stages have made."""
-    shutil.rmtree(checkout.folder / ".dvc" / "cache", ignore_errors=True)
-    for name in bytes_of(checkout).keys() - {"data/source.json"}:
-        (checkout.folder / name).unlink()
-
-
 @pytest.fixture(scope="module")
 def keys(dvc_s3_server):
     return {
@@ -60,7 +53,7 @@ def team(checkout, dvc_s3_server, keys, tmp_path_factory):
     for command in (["config", "user.name", "a"], ["config", "user.email", "a@b"], ["add", "-A"]):
         made.git(*command)
     made.git("commit", "-qm", "the first run and where it is shared")
-    made.git("init", "-q", "--bare", str(folder / "hub.git"))
+    made.git("init", "-q", "--bare", "-b", "main", str(folder / "hub.git"))
     made.git("remote", "add", "origin", str(folder / "hub.git"))
     made.git("push", "-q", "origin", "main")
     made.dvc("push", "--run-cache", environment=keys)
@@ -91,16 +84,13 @@ def test_a_colleague_pulls_byte_for_byte_what_was_pushed(checkout, colleague, ke
     assert colleague.git("status", "--porcelain") == ""
 
 
-def test_what_was_lost_here_is_pulled_again(team, keys, tmp_path):
-    mine = team.copy_to(tmp_path / "mine")
-    mine.git("reset", "-q", "--hard", "main")
-    before = mine.dvc("data", "status", "--json").stdout
-    forget(mine)
-    assert "deleted" in mine.dvc("data", "status", "--json").stdout
-    mine.dvc("pull", environment=keys)
-    assert "committed" not in before
-    assert mine.manifests().keys() == team.manifests().keys()
-    assert "Data and pipelines are up to date" in mine.dvc("status").stdout
+def test_what_is_lost_here_is_pulled_again(checkout, colleague, keys):
+    colleague.dvc("pull", environment=keys)
+    shutil.rmtree(colleague.folder / ".dvc" / "cache")
+    colleague.git("clean", "-qfdX", *FOLDERS)
+    assert bytes_of(colleague).keys() < bytes_of(checkout).keys()
+    colleague.dvc("pull", environment=keys)
+    assert bytes_of(colleague) == bytes_of(checkout)
 
 
 def test_with_the_run_cache_a_fresh_clone_runs_nothing_even_without_the_lock(colleague, checkout, keys):
@@ -245,7 +235,7 @@ def test_killing_an_experiment_kills_the_step_it_runs(checkout, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_for(lambda: working_below(copies))
+    wait_for(lambda: list(copies.rglob("models/.run.part")))
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_for(lambda: not working_below(copies), seconds=5)
@@ -280,5 +270,4 @@ def test_every_dvc_command_of_the_readme_is_one(line):
     from dvc.cli.parser import get_main_parser
 
     words = shlex.split(line, comments=True)[1:]
-    arguments = get_main_parser().parse_args(words)
-    assert arguments.cmd == words[0]
+    assert get_main_parser().parse_args(words).func

@@ -218,6 +218,22 @@ def test_a_source_that_joined_after_the_pin_is_refused(folder, tmp_path):
         run(params([str(folder), "simulated"]), source=tmp_path / "source.json", records=tmp_path / "records")
 
 
+def test_a_label_map_is_pinned_too(folder, tmp_path):
+    label_map = tmp_path / "map.csv"
+    label_map.write_text("label,code\n1,MI\n")
+    chosen = params(folder, label_map=str(label_map))
+    write_pin(tmp_path / "source.json", chosen)
+    run(chosen, source=tmp_path / "source.json", records=tmp_path / "records")
+    label_map.write_text("label,code\n1,CD\n")
+    with pytest.raises(
+        InputError, match=r"ingest\.label_map is '.*map\.csv', which is not what data/source\.json pins"
+    ):
+        run(chosen, source=tmp_path / "source.json", records=tmp_path / "records")
+    label_map.unlink()
+    with pytest.raises(InputError, match=r"ingest\.label_map is '.*map\.csv' and there is no such file"):
+        write_pin(tmp_path / "source.json", chosen)
+
+
 def test_a_folder_in_no_known_layout_is_refused(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.txt").write_text("no ECG")

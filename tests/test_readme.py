@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vizecg import steps
-from vizecg.cli import cli
+from vizecg.cli import cli, evaluate_images
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -25,7 +25,8 @@ def test_every_command_exists(command):
 
 @pytest.mark.parametrize("option", sorted(set(re.findall(r"(--[a-z]+)", README)) - {"--data-binary"}))
 def test_every_option_exists(option):
-    known = {name for command in cli.commands.values() for parameter in command.params for name in parameter.opts}
+    commands = [*cli.commands.values(), evaluate_images]
+    known = {name for command in commands for parameter in command.params for name in parameter.opts}
     assert option in known
 
 

@@ -13,7 +13,7 @@ import pytest
 from vizecg.errors import InputError
 from vizecg.ptbxl.layout import find_layout
 from vizecg.simulate import write_database
-from vizecg.sources import SourceParams, read_pins, sources_of, write_pin
+from vizecg.sources import SourceParams, read_agreed, sources_of, write_pin
 from vizecg.sources.archive import unpack
 
 
@@ -56,7 +56,7 @@ def source_of(chosen):
 
 
 def read_pin(path):
-    (pinned,) = read_pins(path)
+    (pinned,) = read_agreed(path).sources
     return pinned
 
 
@@ -233,7 +233,11 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path):
 def test_a_pin_is_found_again_and_the_same_each_time(folder, tmp_path):
     path = tmp_path / "source.json"
     first = write_pin(path, params(folder))
-    assert json.loads(path.read_text()) == {"schema_version": 2, "sources": [asdict(pin) for pin in first]}
+    assert json.loads(path.read_text()) == {
+        "schema_version": 2,
+        "sources": [asdict(pin) for pin in first],
+        "label_map_sha256": None,
+    }
     assert (read_pin(path),) == first == (source_of(params(folder)).pin(),)
     content = path.read_bytes()
     write_pin(path, params(folder))

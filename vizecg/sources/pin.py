@@ -23,14 +23,22 @@ class Pin:
     digest: str
 
 
-def write(path: Path, pins: Sequence[Pin]) -> None:
-    """Write down what was agreed on, in the order of the sources."""
-    content = {"schema_version": PIN_SCHEMA_VERSION, "sources": [asdict(pin) for pin in pins]}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreed:
+    """What was agreed on: each source, in their order, and the label map, when it is one of the user's own."""
+
+    sources: tuple[Pin, ...]
+    label_map_sha256: str | None
+
+
+def write(path: Path, agreed: Agreed) -> None:
+    """Write down what was agreed on."""
+    content = {"schema_version": PIN_SCHEMA_VERSION, **asdict(agreed)}
     write_atomically(path, to_json(content))
 
 
-def read_pins(path: Path) -> tuple[Pin, ...]:
-    """Read what was agreed on, in the order of the sources.
+def read_agreed(path: Path) -> Agreed:
+    """Read what was agreed on.
 
     Raises:
         InputError: the file is missing or is not a pin of this version.
@@ -38,7 +46,8 @@ def read_pins(path: Path) -> tuple[Pin, ...]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content["schema_version"]
-        pinned = tuple(Pin(**entry) for entry in content.get("sources", ()))
+        sources = tuple(Pin(**entry) for entry in content.get("sources", ()))
+        agreed = Agreed(sources=sources, label_map_sha256=content.get("label_map_sha256"))
     except FileNotFoundError:
         raise InputError(f"{path} is not there: no source is pinned; run `vizecg source pin`") from None
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError):
@@ -47,7 +56,7 @@ def read_pins(path: Path) -> tuple[Pin, ...]:
         raise InputError(
             f"{path} has schema_version {version}, expected {PIN_SCHEMA_VERSION}; write it with `vizecg source pin`"
         )
-    return pinned
+    return agreed
 
 
 def digest_of_all(pins: Sequence[Pin]) -> str:

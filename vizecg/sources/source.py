@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from vizecg.errors import InputError
+from vizecg.publish import sha256_of
 from vizecg.sources.archive import is_archive
 from vizecg.sources.folder import ArchiveSource, FolderSource
 from vizecg.sources.http import HttpSource
 from vizecg.sources.params import SourceParams
-from vizecg.sources.pin import Pin, write
+from vizecg.sources.pin import Agreed, Pin, write
 from vizecg.sources.s3 import S3Source
 from vizecg.sources.simulated import SIMULATED, SimulatedSource
 from vizecg.sources.transfer import Effort
@@ -93,8 +94,37 @@ def write_pin(path: Path, params: SourceParams) -> tuple[Pin, ...]:
     """Write down what the sources hold now; this is `vizecg source pin`.
 
     Raises:
-        InputError: there is no such source, or it cannot be read.
+        InputError: there is no such source or label map, or it cannot be read.
     """
-    pins = tuple(source.pin() for source in sources_of(params))
-    write(path, pins)
-    return pins
+    agreed = Agreed(
+        sources=tuple(source.pin() for source in sources_of(params)), label_map_sha256=_label_map_sha256(params)
+    )
+    write(path, agreed)
+    return agreed.sources
+
+
+def require_agreed(agreed: Agreed, *, params: SourceParams) -> None:
+    """See that params.yaml names as many sources as were agreed on, and the same label map.
+
+    Raises:
+        InputError: it does not.
+    """
+    if len(agreed.sources) != len(params.names):
+        raise InputError(
+            f"data/source.json pins {len(agreed.sources)} sources, but ingest.source names {len(params.names)}; "
+            "if that is meant, run `vizecg source pin`"
+        )
+    if agreed.label_map_sha256 != _label_map_sha256(params):
+        raise InputError(
+            f"ingest.label_map is {params.label_map!r}, which is not what data/source.json pins; "
+            "if that is meant, run `vizecg source pin`"
+        )
+
+
+def _label_map_sha256(params: SourceParams) -> str | None:
+    if params.label_map is None:
+        return None
+    path = Path(params.label_map).expanduser()
+    if not path.is_file():
+        raise InputError(f"ingest.label_map is {params.label_map!r} and there is no such file")
+    return sha256_of(path)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vizecg.errors import InputError
 from vizecg.executors import in_order, local_executor
-from vizecg.sources import Pin, SourceParams, digest_of_all, read_pins, sources_of
+from vizecg.sources import Pin, SourceParams, digest_of_all, read_agreed, require_agreed, sources_of
 
 if TYPE_CHECKING:
     from vizecg.recordings.offer import Offer, Reader, Reading, Refusal
@@ -45,7 +45,9 @@ def run(params: Params, *, source: Path, records: Path) -> None:
     from vizecg.labels import task_of
     from vizecg.records import RECORD_LENGTH_S, writing_record_set
 
-    pinned = read_pins(source)
+    agreed = read_agreed(source)
+    require_agreed(agreed, params=params)
+    pinned = agreed.sources
     listed = _listed(params, pinned=pinned)
     with writing_record_set(
         records,
@@ -67,21 +69,15 @@ def _listed(params: Params, *, pinned: Sequence[Pin]) -> list[Listed]:
     from vizecg.recordings.offer import Asked
     from vizecg.settings import Settings
 
-    sources = sources_of(params)
-    if len(pinned) != len(sources):
-        raise InputError(
-            f"data/source.json pins {len(pinned)} sources, but ingest.source names {len(sources)}; "
-            "if that is meant, run `vizecg source pin`"
-        )
     listed = []
-    for position, (one, pin) in enumerate(zip(sources, pinned, strict=True)):
+    for position, (one, pin) in enumerate(zip(sources_of(params), pinned, strict=True)):
         folder = one.fetch(pin, state_dir=Settings().state_dir, workers=params.workers)
         asked = Asked(
             source=pin.uri,
             task=task_of(params.task),
             sampling_hz=params.sampling_hz,
             limit=params.limit,
-            label_map=None if params.label_map is None else Path(params.label_map),
+            label_map=None if params.label_map is None else Path(params.label_map).expanduser(),
         )
         layout = layout_of(folder, asked=asked)
         offers = [_joined(offer, position=position) for offer in layout.offers()]
