@@ -151,6 +151,16 @@ HEADER_FAULTS = {
         "expected 00001_lr.dat",
     ),
     "shifted leads": (lambda text: text.replace(".dat 16 ", ".dat 16:3 "), Reason.HEADER_UNREADABLE, "shifts leads"),
+    "no gain": (
+        lambda text: text.replace("1000.0(0)/mV", "0(0)/mV", 1),
+        Reason.WRONG_UNITS,
+        "lead I has no gain, so its units mean nothing",
+    ),
+    "gain below zero": (
+        lambda text: text.replace("1000.0(0)/mV", "-1000.0(0)/mV", 1),
+        Reason.WRONG_UNITS,
+        "a lead's gain is not above 0, so its units mean nothing",
+    ),
     "gain so small that volts explode": (
         lambda text: text.replace("1000.0(0)/mV", "1.0(0)/mV"),
         Reason.OUT_OF_RANGE,

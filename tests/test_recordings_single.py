@@ -112,9 +112,23 @@ def test_a_rate_that_wfdb_reads_otherwise_is_refused(record, monkeypatch):
         read_wfdb(record)
 
 
-def test_units_other_than_millivolts_are_refused(record):
-    edit_header(record, lambda text: text.replace("/mV", "/uV", 1))
-    with pytest.raises(InputError, match=r"00001_lr: lead I is in 'uV', expected 'mV'"):
+@pytest.mark.parametrize("unit", ["uV", "µV", "\u03bcV"])
+def test_microvolts_are_drawn_as_tall_as_millivolts(record, unit):
+    expected = read_wfdb(record).signal_mv
+    text = record.with_suffix(".hea").read_text().replace("1000.0(0)/mV", f"1.0(0)/{unit}")
+    record.with_suffix(".hea").write_text(text, encoding="utf-8")
+    np.testing.assert_allclose(read_wfdb(record).signal_mv, expected, atol=1e-12)
+
+
+def test_units_that_are_no_volts_are_refused(record):
+    edit_header(record, lambda text: text.replace("/mV", "/mmHg", 1))
+    with pytest.raises(InputError, match=r"00001_lr: lead I is in 'mmHg', expected mV or µV"):
+        read_wfdb(record)
+
+
+def test_a_lead_without_a_gain_is_refused_and_not_taken_for_200(record):
+    edit_header(record, lambda text: text.replace(" 1000.0(0)/mV", " 0(0)/mV", 1))
+    with pytest.raises(InputError, match=r"00001_lr: lead I has no gain, so its units mean nothing"):
         read_wfdb(record)
 
 

@@ -1,9 +1,14 @@
 """A resampled signal is the same signal: no wave smaller, none that was not there, nothing moved."""
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vizecg.recordings.resampling import resample
+from vizecg.recordings.single import read_wfdb
 
 RATES_HZ = [250, 257, 360, 400, 500, 1000]
 SECONDS = 10
@@ -49,18 +54,39 @@ def test_the_same_rate_changes_nothing():
     np.testing.assert_array_equal(resample(signal, from_hz=100, to_hz=100), signal)
 
 
+@given(rate_hz=st.floats(100, 1000), to_hz=st.sampled_from([100, 500]))
+@settings(max_examples=20, deadline=None)
+def test_ten_seconds_at_any_rate_are_ten_seconds_of_the_set(rate_hz, to_hz):
+    ten_seconds = np.ones((1, math.ceil(rate_hz * SECONDS)))
+    found = resample(ten_seconds, from_hz=rate_hz, to_hz=to_hz)
+    assert SECONDS * to_hz <= found.shape[1] <= SECONDS * to_hz + math.ceil(to_hz / rate_hz)
+    np.testing.assert_allclose(found, 1, atol=1e-4)
+
+
 @pytest.mark.real
 def test_real_records_at_500_hz_become_those_that_ptb_xl_publishes_at_100_hz(real_ptbxl):
-    """PTB-XL's authors made them by a filter of their own, so they are alike and not equal."""
-    from vizecg.recordings.single import read_wfdb
+    """PTB-XL's authors made them by a filter of their own: the same waves, and as tall, within their band.
 
+    Theirs come 1.25 ms early (half a sample at the 400 Hz that the recorders had), so the
+    comparison is of shapes and heights; where the moment matters, sines tell (above).
+    """
     fine = sorted((real_ptbxl / "records500").rglob("*.hea"))
     assert len(fine) == 48
     for path in fine:
         published = real_ptbxl / "records100" / path.parent.name / path.name.replace("_hr", "_lr")
-        expected = read_wfdb(published).signal_mv
-        found = resample(read_wfdb(path).signal_mv, from_hz=500, to_hz=100)
-        for lead in range(12):
-            if np.ptp(expected[lead]) > 0.1:
-                assert np.corrcoef(found[lead, MIDDLE], expected[lead, MIDDLE])[0, 1] > 0.98, (path.name, lead)
-        assert np.ptp(found, axis=1).max() > 0.9 * np.ptp(expected, axis=1).max()
+        expected = read_wfdb(published).signal_mv[:, MIDDLE]
+        found = resample(read_wfdb(path).signal_mv, from_hz=500, to_hz=100)[:, MIDDLE]
+        alive = np.ptp(expected, axis=1) > 0.1
+        correlation = [np.corrcoef(*pair)[0, 1] for pair in zip(found[alive], expected[alive], strict=True)]
+        assert min(correlation) > 0.985, path.name
+        spectra = [np.abs(np.fft.rfft(signal[alive])[:, 16:200]) for signal in (found, expected)]  # 2 to 25 Hz
+        np.testing.assert_allclose(*[np.linalg.norm(one, axis=1) for one in spectra], rtol=0.005)
+
+
+@pytest.mark.real
+def test_real_qrs_complexes_stay_as_tall_as_100_hz_lets_them(real_ptbxl):
+    for path in sorted((real_ptbxl / "records500").rglob("*.hea")):
+        fine = read_wfdb(path).signal_mv
+        kept = np.ptp(resample(fine, from_hz=500, to_hz=100), axis=1) / np.ptp(fine, axis=1)
+        assert kept.max() > 0.95, path.name
+        assert np.median(kept) > 0.8, path.name

@@ -196,7 +196,7 @@ def _groups(answered: Answered, scorable: _Scorable, *, predictor: Predictor) ->
     records = [answered.records[row] for row in scorable.rows]
     values = {
         "sex": [record.sex for record in records],
-        "age_band": [record.age.band for record in records],
+        "age": [record.age.band for record in records],
         "site": [record.site for record in records],
         "device": [record.device for record in records],
     }

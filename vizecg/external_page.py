@@ -21,6 +21,7 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
 table{border-collapse:collapse;width:100%}
 td,th{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:right}
+td:not(:first-child){white-space:nowrap}
 td:first-child,th:first-child{text-align:left}.wide{overflow-x:auto}
 img{max-width:100%;background:#fff;border-radius:4px}figure{margin:1rem 0}figcaption{opacity:.8}
 .note{background:var(--soft);padding:.6rem 1rem;border-left:4px solid #c60}
@@ -64,8 +65,8 @@ def _opening(content: Mapping[str, Any]) -> str:
     answered = pages["ok"] + pages["abstain"]
     sentences = [
         f"Of {pages['listed']} pages of {pages['patients']} patients the model answered {answered} "
-        f"({answered / pages['listed']:.0%}); {pages['reject']} were rejected as no readable ECG, and "
-        f"{pages['unreadable']} files could not be read.",
+        f"({answered / pages['listed']:.0%}); rejected as no readable ECG: {pages['reject']}, "
+        f"files that could not be read: {pages['unreadable']}.",
         f"Measured on the {content['records']} answered pages that have a label of the task: macro AUROC "
         f"<b>{_interval(content['macro'], 'auroc')}</b> over {len(content['macro_classes'])} classes.",
     ]

@@ -5,7 +5,7 @@ the presence of checksums differ from database to database, and what is stated i
 held against the samples all the same.
 """
 
-import re
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,22 +16,25 @@ import wfdb  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from vizecg.recordings.offer import Reading, Refusal
-from vizecg.recordings.reading import UNREADABLE, Refused, lead_order, physical_checks, refuse
+from vizecg.recordings.reading import (
+    UNREADABLE,
+    Refused,
+    check_gains,
+    lead_order,
+    physical_checks,
+    refuse,
+    uv_of_units,
+)
 from vizecg.recordings.resampling import resample
-from vizecg.records import RECORD_LENGTH_S, UV_PER_MV, Reason
+from vizecg.recordings.stated import StatedHeader, read_stated
+from vizecg.records import RECORD_LENGTH_S, Reason
 from vizecg.signals import quality
 from vizecg.sums import stays_inside
 
 MIN_HZ: Final = 100.0
 MAX_HZ: Final = 1000.0
-UV_OF_UNIT: Final = {"MV": UV_PER_MV, "UV": 1, "µV": 1, "ΜV": 1, "V": 1_000_000}
-"""Units as headers write them, in capitals (a µ has two code points, of which one becomes a Greek capital)."""
-
 BYTES_OF_FORMAT: Final = {"8": 1.0, "80": 1.0, "212": 1.5, "16": 2.0, "61": 2.0, "160": 2.0, "24": 3.0, "32": 4.0}
 """Bytes a sample of the formats that are read (WFDB, signal(5)): with them a header that promises more is known."""
-
-_RATE: Final = re.compile(r"(\d+(?:\.\d*)?)(/.*)?")
-"""Third field of the record line: rate, then perhaps counter frequency and base (WFDB, header(5))."""
 
 
 def read_foreign(names: Sequence[str], *, folder: Path, sampling_hz: int) -> list[Reading | Refusal]:
@@ -49,12 +52,15 @@ def _read_or_refuse(name: str, *, folder: Path, sampling_hz: int) -> Reading | R
 
 def _read(name: str, *, folder: Path, sampling_hz: int) -> NDArray[np.int16]:
     stem = _locate(name, folder=folder)
-    rate_hz = _stated_rate_hz(stem)
+    stated = _parsed(lambda: read_stated(stem.with_name(f"{stem.name}.hea")), name=name)
+    rate_hz = _rate_hz(stated)
+    _check_file_names(stated.file_names)
     header = _parsed(lambda: wfdb.rdheader(str(stem)), name=name)
     _check_header(header, folder=stem.parent)
     order = lead_order(header.sig_name)
-    uv_of = _uv_of_units(header)
-    wanted = round(rate_hz * RECORD_LENGTH_S)
+    check_gains(header, stated=stated)
+    uv_of = uv_of_units(stated, leads=header.sig_name)
+    wanted = math.ceil(rate_hz * RECORD_LENGTH_S)
     if header.sig_len < wanted:
         refuse(
             Reason.WRONG_LENGTH,
@@ -81,22 +87,19 @@ def _locate(name: str, *, folder: Path) -> Path:
     return (folder / name).resolve()
 
 
-def _stated_rate_hz(stem: Path) -> float:
-    """Read the rate as it is written, for wfdb takes 250 Hz where none is; and see that no file lies elsewhere."""
-    text = stem.with_name(f"{stem.name}.hea").read_text(encoding="utf-8", errors="replace")
-    lines = [words for line in text.splitlines() if (words := line.split()) and not words[0].startswith("#")]
-    if not lines:
+def _rate_hz(stated: StatedHeader) -> float:
+    if not stated.record_line:
         refuse(Reason.HEADER_UNREADABLE, "the header has no record line")
-    for file_name in (line[0] for line in lines[1:]):  # seen to before wfdb opens what is named there
+    rate_hz = stated.rate_hz
+    if rate_hz is None or not MIN_HZ <= rate_hz <= MAX_HZ:
+        refuse(Reason.WRONG_RATE, f"the header says {stated.rate!r}, expected {MIN_HZ:g} to {MAX_HZ:g} Hz")
+    return rate_hz
+
+
+def _check_file_names(file_names: Sequence[str]) -> None:
+    for file_name in file_names:
         if not stays_inside(file_name) or "/" in file_name:
             refuse(Reason.OUTSIDE_FOLDER, f"the header names the file {file_name!r}, which does not lie beside it")
-    fields = lines[0]
-    found = _RATE.fullmatch(fields[2]) if len(fields) > 2 else None
-    rate_hz = float(found[1]) if found else 0.0
-    if not MIN_HZ <= rate_hz <= MAX_HZ:
-        said = fields[2] if len(fields) > 2 else "no rate"
-        refuse(Reason.WRONG_RATE, f"the header says {said!r}, expected {MIN_HZ:g} to {MAX_HZ:g} Hz")
-    return rate_hz
 
 
 def _parsed(read: Any, *, name: str) -> Any:  # noqa: ANN401 (wfdb has no types)
@@ -114,6 +117,7 @@ def _check_header(header: Any, *, folder: Path) -> None:  # noqa: ANN401
         values = getattr(header, field) or []
         if len(values) != header.n_sig or None in values:
             refuse(Reason.HEADER_UNREADABLE, f"the header promises {header.n_sig} leads and lacks {field} of some")
+    _check_file_names(header.file_name)  # as wfdb reads them, which is what it opens
     for file_name in sorted(set(header.file_name)):
         if not (folder / file_name).is_file():
             refuse(Reason.MISSING_FILE, f"{file_name} is not there")
@@ -133,13 +137,6 @@ def _check_sizes(header: Any, *, folder: Path) -> None:  # noqa: ANN401
     for file_name, promised in needed.items():
         if (size := (folder / file_name).stat().st_size) < promised:
             refuse(Reason.TRUNCATED, f"{file_name} has {size} bytes, its header needs {promised}")
-
-
-def _uv_of_units(header: Any) -> NDArray[np.float64]:  # noqa: ANN401
-    for lead, units in zip(header.sig_name, header.units, strict=True):
-        if units.upper() not in UV_OF_UNIT:
-            refuse(Reason.WRONG_UNITS, f"lead {lead} is in {units!r}, expected mV or µV")
-    return np.array([UV_OF_UNIT[units.upper()] for units in header.units], dtype=np.float64)
 
 
 def _check_sums(record: Any) -> None:  # noqa: ANN401

@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from vizecg.labels import LEADS
 from vizecg.publish import sha256_of
 from vizecg.recordings.offer import Reading, Refusal
+from vizecg.recordings.stated import StatedHeader, read_stated
 from vizecg.records import RECORD_LENGTH_S, UV_PER_MV, Reason
 from vizecg.signals import MAX_LEAD_RESIDUAL_UV, lead_residual_uv, quality
 from vizecg.sums import stays_inside
 
 UNITS: Final = "mV"
+UV_OF_UNIT: Final = {"mv": UV_PER_MV, "uv": 1, "\u03bcv": 1, "v": 1_000_000}
+"""Units of other databases, case folded: that makes one of the two letters µ."""
 FORMAT: Final = "16"
 """Two bytes a sample, little-endian: what PTB-XL uses."""
 INVALID_SAMPLE: Final = -32768
@@ -76,7 +79,8 @@ def _read(files: RecordFiles, *, folder: Path, sampling_hz: int) -> NDArray[np.i
     header = _read_header(stem, name=files.name)
     _check_header(header, stem=stem)
     _check_time(header, sampling_hz=sampling_hz)
-    check_units(header)
+    check_gains(header, stated=read_stated(stem.with_suffix(".hea")))
+    _check_units(header)
     order = lead_order(header.sig_name)
     digital = _read_samples(stem.with_suffix(".dat"), leads=header.n_sig, samples=header.sig_len)
     _check_against_header(digital, header=header)
@@ -152,8 +156,26 @@ def _check_time(header: Any, *, sampling_hz: int) -> None:  # noqa: ANN401
         refuse(Reason.WRONG_LENGTH, f"{header.sig_len} samples, expected {expected} ({RECORD_LENGTH_S} s)")
 
 
-def check_units(header: Any) -> None:  # noqa: ANN401
-    """Raise `Refused` unless every lead is in millivolts."""
+def check_gains(header: Any, *, stated: StatedHeader) -> None:  # noqa: ANN401
+    """Raise `Refused` unless every lead states a gain, and wfdb reads the one that stands there."""
+    gains = [gain.per_unit for gain in stated.gains]
+    for lead, gain in zip(header.sig_name, gains, strict=False):
+        if gain is None:
+            refuse(Reason.WRONG_UNITS, f"lead {lead} has no gain, so its units mean nothing")
+    if gains != list(header.adc_gain):
+        refuse(Reason.HEADER_UNREADABLE, f"the header states the gains {gains[:3]}…, wfdb reads {header.adc_gain[:3]}…")
+
+
+def uv_of_units(stated: StatedHeader, *, leads: Sequence[str]) -> NDArray[np.float64]:
+    """Microvolts in one unit of each of `leads`, (leads,); raises `Refused` for units that are no volts."""
+    units = [gain.units for gain in stated.gains]
+    for lead, unit in zip(leads, units, strict=True):
+        if unit.casefold() not in UV_OF_UNIT:
+            refuse(Reason.WRONG_UNITS, f"lead {lead} is in {unit!r}, expected mV or µV")
+    return np.array([UV_OF_UNIT[unit.casefold()] for unit in units], dtype=np.float64)
+
+
+def _check_units(header: Any) -> None:  # noqa: ANN401
     for lead, units in zip(header.sig_name, header.units, strict=True):
         if units != UNITS:
             refuse(Reason.WRONG_UNITS, f"lead {lead} is in {units!r}, expected {UNITS!r}")
@@ -195,6 +217,6 @@ def _check_against_header(digital: NDArray[np.int16], *, header: Any) -> None:  
 def _microvolts(digital: NDArray[np.int16], *, header: Any) -> NDArray[np.float64]:  # noqa: ANN401
     gain = np.asarray(header.adc_gain, dtype=np.float64)
     if not (np.isfinite(gain).all() and (gain > 0).all()):
-        refuse(Reason.WRONG_UNITS, "a lead has no gain, so its units mean nothing")
+        refuse(Reason.WRONG_UNITS, "a lead's gain is not above 0, so its units mean nothing")
     microvolts = (digital - np.asarray(header.baseline, dtype=np.float64)) / gain * UV_PER_MV
     return np.ascontiguousarray(microvolts.T)

@@ -1,6 +1,5 @@
 """One WFDB record by itself, of any rate and length: for drawing, where no table stands beside it."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,15 +9,15 @@ import wfdb  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from vizecg.errors import InputError
-from vizecg.recordings.reading import UNREADABLE, Refused, check_units, lead_order
+from vizecg.recordings.reading import UNREADABLE, Refused, check_gains, lead_order, uv_of_units
+from vizecg.recordings.stated import StatedHeader, read_stated
+from vizecg.records import UV_PER_MV
 from vizecg.sums import stays_inside
 
 ENDINGS: Final = (".hea", ".dat", ".mat")
 
 MIN_SAMPLING_HZ: Final = 50
 MAX_SAMPLING_HZ: Final = 10_000
-_RATE: Final = re.compile(r"(?P<sampling_hz>\d+(\.\d*)?)(/.*)?")
-"""Third field of the record line: rate, then perhaps counter frequency and base (WFDB, header(5))."""
 _SAME_HZ: Final = 1e-6
 
 
@@ -43,7 +42,8 @@ def read_wfdb(record: Path) -> WfdbRecord:
     header = stem.with_name(f"{stem.name}.hea")
     if not header.is_file():
         raise InputError(f"{header} is not there; name a WFDB record, with or without .hea")
-    sampling_hz = _check_header(header)
+    stated = _read_stated(header)
+    sampling_hz = _rate_hz(stated, header=header)
     try:
         read = wfdb.rdrecord(str(stem), physical=False)
     except UNREADABLE as error:
@@ -51,45 +51,41 @@ def read_wfdb(record: Path) -> WfdbRecord:
     if abs(read.fs - sampling_hz) > _SAME_HZ:
         raise InputError(f"{header} states {sampling_hz:g} samples per second, but wfdb reads {read.fs:g}")
     try:
-        check_units(read)
+        check_gains(read, stated=stated)
+        uv_of = uv_of_units(stated, leads=read.sig_name)
         order = lead_order(read.sig_name)
     except Refused as refused:
         raise InputError(f"{record}: {refused.detail}") from None
     _check_sums(read, record=record)
-    return WfdbRecord(signal_mv=np.ascontiguousarray(read.dac().T[order]), sampling_hz=sampling_hz)
+    signal_mv = (read.dac() * (uv_of / UV_PER_MV)).T[order]
+    return WfdbRecord(signal_mv=np.ascontiguousarray(signal_mv), sampling_hz=sampling_hz)
 
 
-def _check_header(header: Path) -> float:
-    """Read the rate as it is written, for wfdb takes 250 Hz where it finds none; and see that no file lies elsewhere.
-
-    Raises:
-        InputError: there is no rate that an ECG can have, or the header names several segments or a file elsewhere.
-    """
+def _read_stated(header: Path) -> StatedHeader:
+    """Read what the header states, and see that no file lies elsewhere."""
     try:
-        text = header.read_text(encoding="ascii", errors="replace")
+        stated = read_stated(header)
     except OSError as error:
         raise InputError(f"{header} cannot be read: {error}") from None
-    lines = [fields for line in text.splitlines() if (fields := line.split()) and not fields[0].startswith("#")]
-    if not lines:
+    if not stated.record_line:
         raise InputError(f"{header} has no record line; is it complete?")
-    record_line, *signal_lines = lines
-    if "/" in record_line[0]:
+    if "/" in stated.record_line[0]:
         raise InputError(f"{header} names several segments, expected one")
-    for fields in signal_lines:
-        if not stays_inside(fields[0]):
-            raise InputError(f"{header} names the file {fields[0]!r}, which is not below its folder")
-    return _rate_hz(record_line[2] if len(record_line) > 2 else "nothing", header=header)
+    for name in stated.file_names:
+        if not stays_inside(name):
+            raise InputError(f"{header} names the file {name!r}, which is not below its folder")
+    return stated
 
 
-def _rate_hz(field: str, *, header: Path) -> float:
-    found = _RATE.fullmatch(field)
-    sampling_hz = float(found["sampling_hz"]) if found else 0.0
-    if not MIN_SAMPLING_HZ <= sampling_hz <= MAX_SAMPLING_HZ:
+def _rate_hz(stated: StatedHeader, *, header: Path) -> float:
+    """The rate as it is written, for wfdb takes 250 Hz where it finds none."""
+    rate_hz = stated.rate_hz
+    if rate_hz is None or not MIN_SAMPLING_HZ <= rate_hz <= MAX_SAMPLING_HZ:
         raise InputError(
-            f"{header} states the sampling rate {field!r}; it must be a plain number of samples per second "
+            f"{header} states the sampling rate {stated.rate!r}; it must be a plain number of samples per second "
             f"from {MIN_SAMPLING_HZ} to {MAX_SAMPLING_HZ}"
         )
-    return sampling_hz
+    return rate_hz
 
 
 def _check_sums(read: Any, *, record: Path) -> None:  # noqa: ANN401 (wfdb has no types)
