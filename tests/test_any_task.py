@@ -209,7 +209,7 @@ def test_paper_is_taken_as_it_came_and_photographed_for_the_other_copies(mixed, 
     assert set(paper["ecg_id"]) == {ecg_id for ecg_id in record_set.table["ecg_id"] if ecg_id % 2 == 0}
     assert paper["camera"].tolist() == ["clean", "scan"] * (len(paper) // 2)
     assert paper[["mm_per_s", "mm_per_mv", "px_per_mm"]].isna().all(axis=None)
-    assert set(paper["boxes"]) == {"{}"}
+    assert set(paper["strips"]) == {"[]"}
     assert index.loc[index["style"] == "standard", "px_per_mm"].eq(RENDER.upload_px_per_mm).all()
     as_it_came = intake.normalise(intake.decode(record_set.upload(1)), spec=recipe.spec).canonical
     np.testing.assert_array_equal(page_set.canonical(page_set.pages_of(np.array([1]), copy=0))[0], as_it_came)

@@ -119,7 +119,7 @@ def cmyk_jpeg(image):
 def test_one_page_is_the_same_to_the_model_whatever_file_it_comes_in(make, alike):
     taken = intake.normalise(intake.decode(make()), spec=SPEC)
     assert taken.is_ecg, taken.findings
-    assert taken.canonical.shape == (216, 384)
+    assert taken.canonical.shape == (288, 384)
     assert likeness(taken.canonical, reference().canonical) > alike
     assert taken.canonical.mean() == pytest.approx(reference().canonical.mean(), abs=2.5)
 
@@ -170,11 +170,11 @@ def test_the_field_has_its_rows_where_the_pages_have_them():
     canonical = intake.normalise(draw_page(flat, sampling_hz=500, px_per_mm=6).rgb, spec=SPEC).canonical
     darkness = (255 - canonical.astype(float)).mean(axis=1)
     middles_mm = []
-    for expected_mm in (24, 56, 88, 120):
+    for expected_mm in (48, 80, 112, 144):
         near = slice(round((expected_mm - 3) * 1.5), round((expected_mm + 3) * 1.5))
         weights = np.clip(darkness[near] - 20, 0, None)
         middles_mm.append((near.start + np.sum((np.arange(weights.size) + 0.5) * weights) / weights.sum()) / 1.5)
-    assert middles_mm == pytest.approx([24, 56, 88, 120], abs=0.15)
+    assert middles_mm == pytest.approx([48, 80, 112, 144], abs=0.15)
 
 
 def test_spec_and_page_agree_on_the_field():
@@ -183,8 +183,8 @@ def test_spec_and_page_agree_on_the_field():
 
 
 def test_another_spec_shows_the_same_field_larger():
-    large = intake.normalise(page().rgb, spec=CanonicalSpec(height_px=288, width_px=512, px_per_mm=2.0)).canonical
-    reduced = cv2.resize(large, (384, 216), interpolation=cv2.INTER_AREA)
+    large = intake.normalise(page().rgb, spec=CanonicalSpec(height_px=384, width_px=512, px_per_mm=2.0)).canonical
+    reduced = cv2.resize(large, (384, 288), interpolation=cv2.INTER_AREA)
     assert likeness(reduced, reference().canonical) > 0.97
 
 
@@ -198,7 +198,7 @@ def test_without_a_grid_the_scale_is_assumed_and_said_so():
     assert taken.is_ecg
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", ["standard", "standard-12x1", "3x4-three-rhythms", "6x2-50mm", "12x1"])
 @pytest.mark.parametrize("seed", range(4))
 def test_scanned_pages_are_accepted(style, seed):
     data = camera.photograph(page(4.0, style, seed).rgb, preset="scan", rng=np.random.default_rng(seed))
@@ -308,7 +308,7 @@ def test_what_is_no_ecg_is_refused_with_a_reason(make):
     (refusal,) = [finding for finding in taken.findings if finding.severity == "reject"]
     assert refusal.code == "not_an_ecg"
     assert refusal.message.startswith("this does not look like a page of ECG traces: ")
-    assert taken.canonical.shape == (216, 384)
+    assert taken.canonical.shape == (288, 384)
 
 
 @pytest.mark.parametrize("name", ["white", "document", "bar-chart", "noise", "empty-ecg-paper", "gradient"])

@@ -9,7 +9,7 @@ from vizecg.models.signal_stream import SignalStream
 from vizecg.recipe import ModelConfig
 
 SMALL = ModelConfig(image_width=4, image_blocks=(1, 1, 1, 1), signal_width=8, signal_blocks=(1, 1), dim=16, heads=2)
-PAGE = (2, 1, 216, 384)  # the field of 256 × 144 mm at 1.5 px/mm
+PAGE = (2, 1, 288, 384)  # the field of 256 × 192 mm at 1.5 px/mm
 
 
 def images(shape=PAGE, *, seed=0):
@@ -66,14 +66,14 @@ def test_the_fused_head_sees_the_image_and_the_signal_head_does_not(model):
 
 def test_evidence_averages_to_the_logit(model):
     logits, evidence = model.explain_image(images())
-    assert evidence.shape == (2, 5, 7, 12)
+    assert evidence.shape == (2, 5, 9, 12)
     torch.testing.assert_close(evidence.mean((2, 3)), logits)
 
 
 def test_evidence_lies_where_the_ink_is():
     # Without SMAM a token sees only its own surroundings: ink in one corner moves that corner most.
     model = build_model(SMALL.model_copy(update={"smam": False}), labels=5, seed=0).eval()
-    blank, marked = torch.zeros(1, 1, 216, 384), torch.zeros(1, 1, 216, 384)
+    blank, marked = torch.zeros(1, 1, 288, 384), torch.zeros(1, 1, 288, 384)
     marked[..., 150:, 300:] = 1
     change = (model.explain_image(marked)[1] - model.explain_image(blank)[1]).abs().sum(1)[0]
     row, column = divmod(int(change.argmax()), 12)
@@ -117,7 +117,7 @@ def test_first_weights_depend_on_the_seed_alone():
     assert not torch.equal(one["image_stream.project.weight"], other["image_stream.project.weight"])
 
 
-@pytest.mark.parametrize("size", [(216, 384), (288, 512), (217, 385)])
+@pytest.mark.parametrize("size", [(288, 384), (288, 512), (217, 385)])
 def test_image_stream_has_stride_32_at_any_size(size):
     tokens, grid = ImageStream(width=4, blocks=(1, 1, 1, 1), dim=8).eval()(torch.rand(1, 1, *size))
     assert grid == tuple(-(-side // 32) for side in size)

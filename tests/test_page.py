@@ -189,7 +189,7 @@ def test_every_strip_has_its_name_and_a_box_of_its_duration(style):
     for row in style.rows:
         for strip in row:
             left, top, right, bottom = page.boxes[strip.key]
-            assert right - left == pytest.approx(strip.duration_s * 25 * 6)
+            assert right - left == pytest.approx(strip.duration_s * style.mm_per_s * 6)
             x = round(left + lettering.right_mm * 6)
             foot = round((top + bottom) / 2 - lettering.above_mm * 6)
             name = page.gray[foot - round(lettering.height_mm * 6) : foot, x : x + (2 * 6)]
@@ -202,7 +202,7 @@ def test_standard_page_is_a4_with_the_fields_rows_where_the_contract_has_them():
     assert (page.mm_per_s, page.mm_per_mv, page.px_per_mm) == (25, 10, 5)
     field_left_mm, field_top_mm = (297 - FIELD_WIDTH_MM) / 2, (210 - FIELD_HEIGHT_MM) / 2
     assert STANDARD.chart_left_mm == field_left_mm
-    assert [STANDARD.baseline_mm(row) - field_top_mm for row in range(4)] == [24, 56, 88, 120]
+    assert [STANDARD.baseline_mm(row) - field_top_mm for row in range(4)] == [48, 80, 112, 144]
     assert style_named("standard-12x1").chart_width_mm == FIELD_WIDTH_MM
 
 
@@ -282,8 +282,8 @@ def test_an_unknown_lead_is_refused():
 
 
 def test_an_unknown_style_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown page style '6x2'; known: \['standard', 'standard-12x1'\]"):
-        style_named("6x2")
+    with pytest.raises(ValueError, match=r"unknown page style '5x5'; known: \['12x1', .*'standard', 'standard-12x1'\]"):
+        style_named("5x5")
 
 
 @pytest.mark.real

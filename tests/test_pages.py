@@ -107,9 +107,9 @@ def test_the_box_of_a_lead_holds_its_trace(records, pages):
     record_set, entry = read_record_set(records), read_page_set(pages).index.iloc[0]
     upload = draw_upload(record_set.signal_mv(0), sampling_hz=100, ecg_id=1, copy=0, recipe=page_recipe(params()))
     image = intake.decode(upload.data)
-    boxes = json.loads(entry["boxes"])
-    assert set(boxes) >= {"I", "V6", "II rhythm"}
-    for x0, y0, x1, y1 in boxes.values():
+    strips = json.loads(entry["strips"])
+    assert {strip["key"] for strip in strips} >= {"I", "V6", "II rhythm"}
+    for x0, y0, x1, y1 in (strip["box_px"] for strip in strips):
         inside = image[max(round(y0), 0) : round(y1), round(x0) : round(x1)]
         assert (inside.max(axis=-1) < 190).any(axis=0).mean() > 0.9, "the trace crosses its box from left to right"
 
@@ -139,7 +139,7 @@ def test_pages_beyond_one_shard_are_found_again(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"style": "standrad"}, r"render.style is 'standrad'; known: \['standard', 'standard-12x1'\]"),
+        ({"style": "standrad"}, r"render.style is 'standrad'; known: \[.*'drawn', 'standard', 'standard-12x1'\]"),
         ({"camera": "polaroid"}, r"render.camera is 'polaroid'; known: \['clean', 'scan'\]"),
     ],
 )

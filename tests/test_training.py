@@ -460,7 +460,7 @@ def test_without_jitter_training_sees_what_the_service_sees(data):
 
 
 def test_a_page_is_never_mirrored():
-    page = np.full((216, 384), 255, np.uint8)
+    page = np.full((288, 384), 255, np.uint8)
     page[40:60, 60:90] = 0  # upper left
     strong = JitterParams(shift_px=12, scale=0.2, ink=0.5, paper=0.2)
     for seed in range(200):
@@ -471,7 +471,7 @@ def test_a_page_is_never_mirrored():
 
 
 def test_jitter_stays_within_its_bounds():
-    page = np.full((216, 384), 255, np.uint8)
+    page = np.full((288, 384), 255, np.uint8)
     page[100:116, 184:200] = 0  # its centre is the page's: scaling leaves it where it is
     for seed in range(50):
         ink = jitter_page(page, jitter=JitterParams(), rng=np.random.default_rng(seed))

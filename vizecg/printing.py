@@ -48,7 +48,9 @@ def draw_signal(
         InputError: no such style or format.
     """
     _check(out, style=style)
-    page = draw_page(signal_mv, sampling_hz=sampling_hz, style=STYLES[style], px_per_mm=dots_per_inch / MM_PER_INCH)
+    chosen = STYLES[style]
+    px_per_mm = dots_per_inch / MM_PER_INCH * chosen.reduction
+    page = draw_page(signal_mv, sampling_hz=sampling_hz, style=chosen, px_per_mm=px_per_mm)
     data = encode_png(page) if out.suffix.lower() == ".png" else encode_jpeg(page, quality=JPEG_QUALITY)
     write_atomically(out, data)
 

@@ -34,7 +34,7 @@ def test_a_bundle_says_what_serving_must_match(bundle):
     digest, contract = bundles.read(bundle)
     assert digest == publish.read_manifest(bundle, kind="bundle", schema_version=1).digest
     assert tuple(entry.code for entry in contract.classes) == CODES
-    assert contract.image.field_mm == (384 / 1.5, 216 / 1.5)
+    assert contract.image.field_mm == (384 / 1.5, 288 / 1.5)
     assert contract.scores.macro_auroc == 0.9
     assert contract.simulated
     assert contract.operating_point.thresholds == (0.3, 0.35, 0.4, 0.45, 0.5)

@@ -126,7 +126,7 @@ def test_a_truncated_model_is_refused(bundle, tmp_path):
 
 def test_a_model_of_another_size_is_refused(make, tmp_path):
     make.onnx(tmp_path / "m.onnx", height_px=256)
-    with pytest.raises(BrokenModel, match=r"m\.onnx takes .*256, 384.*expected image \(n, 1, 216, 384\)"):
+    with pytest.raises(BrokenModel, match=r"m\.onnx takes .*256, 384.*expected image \(n, 1, 288, 384\)"):
         ImageModel(tmp_path / "m.onnx", SPEC)
 
 
@@ -136,7 +136,7 @@ def test_a_model_with_other_labels_than_its_contract_is_refused(forged, make):
 
 
 def test_pages_of_another_size_are_a_fault_of_the_caller(predictor):
-    with pytest.raises(ValueError, match=r"expected pages \(n, 216, 384\), got \(1, 10, 10\)"):
+    with pytest.raises(ValueError, match=r"expected pages \(n, 288, 384\), got \(1, 10, 10\)"):
         predictor.model.logits(np.zeros((1, 10, 10), np.uint8))
 
 

@@ -36,7 +36,7 @@ def model_run(make, tmp_path_factory) -> Path:
         save_file(
             {name: value.contiguous() for name, value in network.state_dict().items()}, staging / "model.safetensors"
         )
-        export_onnx(network, staging / "model.onnx", image_height_px=216, image_width_px=384)
+        export_onnx(network, staging / "model.onnx", image_height_px=288, image_width_px=384)
         (staging / "metrics.jsonl").write_text('{"epoch": 1, "loss/total": 1.0}\n')
     return folder.with_name("real")
 

@@ -37,7 +37,7 @@ _DENSE_PERCENTILE = 90.0
 class CanonicalSpec:
     """The model's input: a field of paper about the middle of the page, at one scale on both axes."""
 
-    height_px: int = 216
+    height_px: int = 288
     width_px: int = 384
     px_per_mm: float = 1.5
 

@@ -11,9 +11,11 @@ import simplejpeg  # type: ignore[import-untyped] # its wheel has no stubs
 from numpy.typing import NDArray
 
 from vizecg.labels import LEADS
+from vizecg.page.catalogue import STANDARD
 from vizecg.page.layout import Box, PlacedStrip, Sheet, sheet
+from vizecg.page.lettering import PrintedText, print_text
 from vizecg.page.raster import sinc_table, stroke
-from vizecg.page.style import STANDARD, Style
+from vizecg.page.style import Style
 
 # Coefficients of luma in JPEG and in every gray conversion (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -32,10 +34,21 @@ class Page:
     index: NDArray[np.uint8]
     palette: NDArray[np.uint8]
     px_per_mm: float
+    """Pixels for a millimetre of the grid."""
+
+    reduction: float
+    """Millimetres of paper for one of the grid."""
+
     mm_per_s: float
     mm_per_mv: float
-    boxes: dict[str, Box]
-    """Strip key -> left, top, right, bottom in pixels: the strip's time by its row's pitch; ink may leave it."""
+    """Of the limb leads, where the chest has its own: see `strips`."""
+
+    strips: tuple[PlacedStrip, ...]
+
+    @property
+    def boxes(self) -> dict[str, Box]:
+        """Strip key -> left, top, right, bottom in pixels: the strip's time by its row's pitch; ink may leave it."""
+        return {placed.strip.key: placed.box for placed in self.strips}
 
     @property
     def rgb(self) -> NDArray[np.uint8]:
@@ -51,7 +64,12 @@ class Page:
 
 
 def draw_page(
-    signal_mv: NDArray[np.floating], *, sampling_hz: float, style: Style = STANDARD, px_per_mm: float
+    signal_mv: NDArray[np.floating],
+    *,
+    sampling_hz: float,
+    style: Style = STANDARD,
+    px_per_mm: float,
+    text: PrintedText | None = None,
 ) -> Page:
     """Print a record.
 
@@ -60,7 +78,8 @@ def draw_page(
             NaN breaks the line; a strip that asks for more time than there is ends early.
         sampling_hz: samples per second.
         style: how to print it.
-        px_per_mm: resolution of the page.
+        px_per_mm: resolution of the page, in millimetres of its grid.
+        text: what to print around the chart.
 
     Raises:
         ValueError: signal_mv is not (12, samples), or a rate is not finite and above 0.
@@ -71,6 +90,8 @@ def draw_page(
         raise ValueError(f"sampling_hz must be finite and above 0, got {sampling_hz!r}")
     blank = sheet(style, px_per_mm=px_per_mm)
     index = blank.index.copy()
+    if text is not None:
+        print_text(index, text, style=style, px_per_mm=px_per_mm)
     for placed in blank.strips:
         lead_mv = signal_mv[LEADS.index(placed.strip.lead)]
         _draw_strip(index, lead_mv, sampling_hz=sampling_hz, placed=placed, blank=blank, style=style)
@@ -78,9 +99,10 @@ def draw_page(
         index=index,
         palette=blank.palette,
         px_per_mm=px_per_mm,
+        reduction=style.reduction,
         mm_per_s=style.mm_per_s,
         mm_per_mv=style.mm_per_mv,
-        boxes=dict(blank.boxes),
+        strips=blank.strips,
     )
 
 
@@ -99,10 +121,10 @@ def _draw_strip(
     samples_per_px = sampling_hz / blank.scale.px_per_s
     stroke(
         index,
-        (placed.baseline_px - lead_mv[first:end] * blank.scale.px_per_mv).astype(np.float32),
+        (placed.baseline_px - lead_mv[first:end] * (placed.mm_per_mv * blank.scale.px_per_mm)).astype(np.float32),
         samples_per_px=samples_per_px,
         first_sample_px=placed.left_px + (first / sampling_hz - placed.strip.start_s) * blank.scale.px_per_s,
-        span_px=(placed.left_px, placed.left_px + placed.width_px),
+        span_px=(placed.left_px, placed.left_px + placed.pen_down_px),
         radius_px=style.ink_width_mm / 2 * blank.scale.px_per_mm,
         table=_sinc_table(),
     )
@@ -119,7 +141,7 @@ def encode_png(page: Page) -> bytes:
     rows[:, 0] = _PNG_FILTER_UP
     rows[0, 1:] = page.index[0]
     np.subtract(page.index[1:], page.index[:-1], out=rows[1:, 1:])  # modulo 256, as PNG wants it
-    px_per_m = round(page.px_per_mm * 1000)
+    px_per_m = round(page.px_per_mm / page.reduction * 1000)
     return b"".join(
         (
             b"\x89PNG\r\n\x1a\n",

@@ -50,12 +50,14 @@ def sinc_table() -> NDArray[np.float32]:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def ink_over(index: NDArray[np.uint8], coverage: NDArray[np.float64]) -> NDArray[np.uint8]:
+def ink_over(index: NDArray[np.uint8], coverage: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Indices of `index` (bare paper and grid) with ink of the given coverage 0–1 on it: lettering."""
-    level = np.rint(coverage * INK_LEVELS).astype(np.int64)
-    under = np.rint(index * ((_GRIDS_UNDER_INK - 1) / (GRID_LEVELS - 1))).astype(np.int64)
-    inked = GRID_LEVELS + (level - 1) * _GRIDS_UNDER_INK + under
-    return np.where((level > 0) & (index < GRID_LEVELS), inked, index).astype(np.uint8)
+    inked = index.copy()
+    touched = np.nonzero((coverage >= 0.5 / INK_LEVELS) & (index < GRID_LEVELS))
+    level = np.rint(coverage[touched] * INK_LEVELS).astype(np.int64)
+    under = np.rint(index[touched] * ((_GRIDS_UNDER_INK - 1) / (GRID_LEVELS - 1))).astype(np.int64)
+    inked[touched] = np.where(level > 0, GRID_LEVELS + (level - 1) * _GRIDS_UNDER_INK + under, index[touched])
+    return inked
 
 
 def stroke(

@@ -1,24 +1,22 @@
-"""Page styles as data: which lead stands where, at which scale, on which paper, in which ink.
+"""What a page style is: which lead stands where, at which scale, on which paper, in which ink.
 
-Adding a hospital's way of printing is adding a row to `STYLES`; nothing that
-draws asks for a style by its name. All lengths are millimetres of paper.
+The styles themselves are rows of a table (`vizecg.page.catalogue`); nothing that draws
+asks for a style by its name. All lengths are millimetres of the grid, which are those of
+the paper unless the print is reduced.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import Literal
 
 from vizecg.labels import LEADS
 from vizecg.page.scale import LARGE_SQUARE_MM, SMALL_SQUARE_MM
 
-A4_LANDSCAPE_MM = (297.0, 210.0)
-
 FIELD_WIDTH_MM = 256.0
 """Width of the field that the model sees: pulse, gap and ten seconds at 25 mm/s."""
 
-FIELD_HEIGHT_MM = 144.0
-"""Height of the field that the model sees, centred on the chart as its width is."""
+FIELD_HEIGHT_MM = 192.0
+"""Height of the field that the model sees: twelve rows of 15 mm, and room for what overshoots."""
 
 Rgb = tuple[int, int, int]
 
@@ -31,6 +29,11 @@ class Strip:
     start_s: float
     duration_s: float
     key: str
+    printed: str = ""
+    """The name as printed; empty is the lead's own."""
+
+    inverted: bool = False
+    """-aVR of the Cabrera order."""
 
     def __post_init__(self) -> None:
         if self.lead not in LEADS:
@@ -38,10 +41,15 @@ class Strip:
         if not (self.start_s >= 0 and self.duration_s > 0):
             raise ValueError(f"strip {self.key!r} must start at 0 s or later and last, got {self}")
 
+    @property
+    def name(self) -> str:
+        """What stands beside the trace."""
+        return self.printed or self.lead
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """The printed squares. Fine lines are the same ink as coarse ones, at `fine_strength` of it."""
+    """The printed squares. Fine marks are the same ink as coarse lines, at `fine_strength` of it."""
 
     colour: Rgb
     fine_strength: float
@@ -50,17 +58,19 @@ class Grid:
     margin_mm: float
     """Paper kept free of lines at every edge, at least; the grid ends on a coarse line."""
 
+    fine: Literal["lines", "dots", "none"] = "lines"
     fine_pitch_mm: float = SMALL_SQUARE_MM
     coarse_pitch_mm: float = LARGE_SQUARE_MM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
-    """The calibration mark at the left of each row: 1 mV high, and a gap before the trace."""
+    """The calibration mark of each row: 1 mV high and a fifth of a second wide; its gap is kept where it is not."""
 
     width_mm: float
     gap_mm: float
     height_mv: float = 1.0
+    side: Literal["left", "right", "none"] = "left"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +80,7 @@ class Lettering:
     height_mm: float
     right_mm: float
     above_mm: float
+    face: Literal["sans", "mono"] = "sans"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +92,29 @@ class Style:
     row_pitch_mm: float
     lettering: Lettering
     paper_mm: tuple[float, float]
+    """Width and height, in millimetres of the grid: larger than the sheet where the print is reduced."""
+
     mm_per_s: float
     mm_per_mv: float
+    chest_mm_per_mv: float | None = None
+    """Gain of V1 to V6, where it is another than that of the limb leads."""
+
     pulse: Pulse
     grid: Grid
     paper_colour: Rgb
     ink_colour: Rgb
     ink_width_mm: float
+    separators: Literal["none", "bars", "gaps"] = "none"
+    """Between the strips of a row: a short upright bar, or a gap in the line."""
+
+    header: Literal["none", "line", "block"] = "none"
+    """How much text machines print above the chart."""
+
+    shift_mm: float = 0.0
+    """How far the chart stands below the paper's middle."""
+
+    reduction: float = 1.0
+    """Millimetres of paper for one of the grid."""
 
     def __post_init__(self) -> None:
         keys = [strip.key for row in self.rows for strip in row]
@@ -111,78 +138,28 @@ class Style:
 
     @property
     def chart_left_mm(self) -> float:
-        """Where the pulses begin, from the paper's left edge: the chart is centred."""
+        """Where the chart begins, from the paper's left edge: it is centred."""
         return (self.paper_mm[0] - self.chart_width_mm) / 2
 
     @property
     def trace_left_mm(self) -> float:
         """Where every row's traces begin, from the paper's left edge."""
-        return self.chart_left_mm + self.pulse.width_mm + self.pulse.gap_mm
+        before_mm = 0.0 if self.pulse.side == "right" else self.pulse.width_mm + self.pulse.gap_mm
+        return self.chart_left_mm + before_mm
+
+    @property
+    def pulse_left_mm(self) -> float:
+        """Where every row's pulse begins, from the paper's left edge."""
+        if self.pulse.side == "right":
+            return self.trace_left_mm + self.trace_width_mm + self.pulse.gap_mm
+        return self.chart_left_mm
 
     def baseline_mm(self, row: int) -> float:
-        """Height of 0 mV of a row, from the paper's upper edge: the rows are centred."""
-        return self.paper_mm[1] / 2 + (row - (len(self.rows) - 1) / 2) * self.row_pitch_mm
+        """Height of 0 mV of a row, from the paper's upper edge."""
+        return self.paper_mm[1] / 2 + self.shift_mm + (row - (len(self.rows) - 1) / 2) * self.row_pitch_mm
 
-
-def _columns(*columns: tuple[str, ...], seconds_each: float) -> tuple[tuple[Strip, ...], ...]:
-    """Rows of a page whose columns follow one another in time, as machines print them."""
-    return tuple(
-        tuple(
-            Strip(lead=lead, start_s=column * seconds_each, duration_s=seconds_each, key=lead)
-            for column, lead in enumerate(row)
-        )
-        for row in zip(*columns, strict=True)
-    )
-
-
-_PINK = Grid(colour=(245, 160, 160), fine_strength=0.45, fine_width_mm=0.12, coarse_width_mm=0.25, margin_mm=12.0)
-_BLACK: Rgb = (0, 0, 0)
-_WHITE: Rgb = (255, 255, 255)
-
-_STANDARD = Style(
-    name="standard",
-    rows=(
-        *_columns(("I", "II", "III"), ("aVR", "aVL", "aVF"), ("V1", "V2", "V3"), ("V4", "V5", "V6"), seconds_each=2.5),
-        (Strip(lead="II", start_s=0.0, duration_s=10.0, key="II rhythm"),),
-    ),
-    row_pitch_mm=32.0,
-    lettering=Lettering(height_mm=3.2, right_mm=1.0, above_mm=8.0),
-    paper_mm=A4_LANDSCAPE_MM,
-    mm_per_s=25.0,
-    mm_per_mv=10.0,
-    pulse=Pulse(width_mm=5.0, gap_mm=1.0),
-    grid=_PINK,
-    paper_colour=_WHITE,
-    ink_colour=_BLACK,
-    ink_width_mm=0.35,
-)
-
-_STANDARD_12X1 = Style(
-    name="standard-12x1",
-    rows=_columns(LEADS, seconds_each=10.0),
-    row_pitch_mm=12.0,
-    # Rows this close leave no room above the traces: names stand left of the pulses.
-    lettering=Lettering(height_mm=2.6, right_mm=-14.5, above_mm=-0.5),
-    paper_mm=A4_LANDSCAPE_MM,
-    mm_per_s=25.0,
-    mm_per_mv=5.0,
-    pulse=Pulse(width_mm=5.0, gap_mm=1.0),
-    grid=_PINK,
-    paper_colour=_WHITE,
-    ink_colour=_BLACK,
-    ink_width_mm=0.35,
-)
-
-STYLES: Mapping[str, Style] = MappingProxyType({style.name: style for style in (_STANDARD, _STANDARD_12X1)})
-STANDARD = STYLES["standard"]
-
-
-def style_named(name: str) -> Style:
-    """Look a style up.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    if name not in STYLES:
-        raise ValueError(f"unknown page style {name!r}; known: {sorted(STYLES)}")
-    return STYLES[name]
+    def gain_mm_per_mv(self, lead: str) -> float:
+        """How tall a millivolt of a lead is drawn."""
+        if self.chest_mm_per_mv is not None and lead.startswith("V"):
+            return self.chest_mm_per_mv
+        return self.mm_per_mv

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from vizecg import intake, publish
 from vizecg.intake import CanonicalSpec
+from vizecg.page.layout import PlacedStrip
 from vizecg.pages.uploads import PageRecipe, Upload, decoded
 
 PAGE_SET: Final = "page-set"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 INDEX_FILE: Final = "index.parquet"
 SET_FILE: Final = "set.json"
 PAGES_PER_SHARD: Final = 512
@@ -142,9 +143,22 @@ def take_in(upload: Upload, *, row: int, ecg_id: int, copy: int, spec: Canonical
         "is_ecg": taken.is_ecg,
         "ink_fraction": float((taken.canonical < 128).mean()),
         "mean": float(taken.canonical.mean()),
-        "boxes": json.dumps(dict(upload.boxes), sort_keys=True),
+        "strips": json.dumps([_described(placed) for placed in upload.strips]),
     }
     return DrawnPage(canonical=taken.canonical, entry=entry)
+
+
+def _described(placed: PlacedStrip) -> dict[str, Any]:
+    """All it takes to read a strip's signal back from the page: pixels of the page before any camera, scale, time."""
+    return {
+        "key": placed.strip.key,
+        "lead": placed.strip.lead,
+        "start_s": placed.strip.start_s,
+        "duration_s": placed.strip.duration_s,
+        "box_px": [round(edge, 3) for edge in placed.box],
+        "baseline_px": round(placed.baseline_px, 3),
+        "mm_per_mv": placed.mm_per_mv,
+    }
 
 
 def _or_nan(value: float | None) -> float:

@@ -1,7 +1,6 @@
 """The file of a page, as an application would send it: drawn from a signal, or the paper a record came on."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 from vizecg import camera, intake
 from vizecg.errors import InputError
 from vizecg.intake import CanonicalSpec
-from vizecg.page import STYLES, draw_page, encode_png
+from vizecg.page import DRAWN, STANDARD, STYLES, PrintedText, Style, draw_page, draw_style, draw_text, encode_png
+from vizecg.page.layout import PlacedStrip
 
 if TYPE_CHECKING:
     from vizecg.records import RecordSet
@@ -22,12 +22,19 @@ ON_PAPER: Final = "paper"
 
 # One purpose of randomness, one stream: another purpose for the same record takes another number.
 _CAMERA_STREAM: Final = 1
+_STYLE_STREAM: Final = 2
+_TEXT_STREAM: Final = 3
 _LONGEST_FOR_CAMERA_PX: Final = 3508  # A4 at 300 dpi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRecipe:
-    """How uploads are drawn. `camera` is the preset of every copy but the first."""
+    """How uploads are drawn.
+
+    `style` is a page style's name, or `drawn`: copy 0 is then the standard page, which makes
+    scores comparable over the years, and every other copy a style of its own.
+    `camera` is the preset of every copy but the first.
+    """
 
     style: str
     camera: str
@@ -39,7 +46,7 @@ class PageRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A page as the bytes of a file, and what is known about it; of paper, neither scales nor boxes are."""
+    """A page as the bytes of a file, and what is known about it; of paper, neither scales nor strips are."""
 
     data: bytes
     style: str
@@ -47,7 +54,7 @@ class Upload:
     mm_per_s: float | None = None
     mm_per_mv: float | None = None
     px_per_mm: float | None = None
-    boxes: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
+    strips: tuple[PlacedStrip, ...] = ()
 
 
 def upload_of(record_set: "RecordSet", row: int, *, copy: int, recipe: PageRecipe) -> Upload:
@@ -95,7 +102,7 @@ def photograph_paper(paper: bytes, *, ecg_id: int, copy: int, recipe: PageRecipe
     if preset == NO_CAMERA:
         return Upload(data=paper, style=ON_PAPER, camera=NO_CAMERA)
     rgb = _for_camera(decoded(paper, ecg_id=ecg_id))
-    rng = _camera_rng(recipe, ecg_id=ecg_id, copy=copy)
+    rng = _rng(recipe, _CAMERA_STREAM, ecg_id=ecg_id, copy=copy)
     return Upload(data=camera.photograph(rgb, preset=preset, rng=rng), style=ON_PAPER, camera=preset)
 
 
@@ -111,20 +118,24 @@ def draw_upload(
         copy: 0 is the page as printed, without a camera.
         recipe: how to draw.
     """
-    page = draw_page(signal_mv, sampling_hz=sampling_hz, style=STYLES[recipe.style], px_per_mm=recipe.upload_px_per_mm)
+    style, text = style_of(recipe, ecg_id=ecg_id, copy=copy)
+    # Of a reduced print, a millimetre of the grid takes fewer pixels: the file's resolution is that of its paper.
+    px_per_mm = recipe.upload_px_per_mm * style.reduction
+    page = draw_page(signal_mv, sampling_hz=sampling_hz, style=style, px_per_mm=px_per_mm, text=text)
     preset = NO_CAMERA if copy == 0 else recipe.camera
     if preset == NO_CAMERA:
         data = encode_png(page)
     else:
-        data = camera.photograph(page.rgb, preset=preset, rng=_camera_rng(recipe, ecg_id=ecg_id, copy=copy))
+        rng = _rng(recipe, _CAMERA_STREAM, ecg_id=ecg_id, copy=copy)
+        data = camera.photograph(page.rgb, preset=preset, rng=rng)
     return Upload(
         data=data,
-        style=recipe.style,
+        style=style.name,
         camera=preset,
         mm_per_s=page.mm_per_s,
         mm_per_mv=page.mm_per_mv,
         px_per_mm=page.px_per_mm,
-        boxes=page.boxes,
+        strips=page.strips,
     )
 
 
@@ -149,5 +160,16 @@ def _for_camera(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture if picture.ndim == 3 else np.repeat(picture[:, :, np.newaxis], 3, axis=2)
 
 
-def _camera_rng(recipe: PageRecipe, *, ecg_id: int, copy: int) -> np.random.Generator:
-    return np.random.default_rng([recipe.seed, _CAMERA_STREAM, ecg_id, copy])
+def style_of(recipe: PageRecipe, *, ecg_id: int, copy: int) -> tuple[Style, PrintedText]:
+    """Style of one copy of one record, and the text around its chart; chance depends on nothing else."""
+    if recipe.style != DRAWN:
+        style = STYLES[recipe.style]
+    elif copy == 0:
+        style = STANDARD
+    else:
+        style = draw_style(_rng(recipe, _STYLE_STREAM, ecg_id=ecg_id, copy=copy))
+    return style, draw_text(style, rng=_rng(recipe, _TEXT_STREAM, ecg_id=ecg_id, copy=copy))
+
+
+def _rng(recipe: PageRecipe, stream: int, *, ecg_id: int, copy: int) -> np.random.Generator:
+    return np.random.default_rng([recipe.seed, stream, ecg_id, copy])

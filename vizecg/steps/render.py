@@ -74,11 +74,11 @@ def page_recipe(params: Params) -> "PageRecipe":
     """
     from vizecg.camera import PRESETS
     from vizecg.intake import CanonicalSpec
-    from vizecg.page import STYLES
+    from vizecg.page import DRAWN, STYLES
     from vizecg.page.style import FIELD_HEIGHT_MM, FIELD_WIDTH_MM
     from vizecg.pages import PageRecipe
 
-    for name, value, known in (("style", params.style, STYLES), ("camera", params.camera, PRESETS)):
+    for name, value, known in (("style", params.style, {DRAWN, *STYLES}), ("camera", params.camera, PRESETS)):
         if value not in known:
             raise InputError(f"params.yaml: render.{name} is {value!r}; known: {sorted(known)}")
     spec = CanonicalSpec(
