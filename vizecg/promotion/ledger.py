@@ -8,6 +8,8 @@ is told so: that is the whole of the lock, and it holds on any database.
 import json
 import os
 import socket
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -290,9 +292,21 @@ def _entry(row: Mapping[str, Any] | sa.RowMapping) -> Entry:
 def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 (a connection of whichever driver)
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")  # first: the next one takes a lock
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:  # noqa: ANN401
+    """Turn a new file to write-ahead logging; SQLite's busy timeout does not cover two that do it at once."""
+    give_up_at = time.monotonic() + SQLITE_BUSY_MS / 1000
+    while cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.02)
 
 
 def _owner() -> str:
