@@ -140,7 +140,10 @@ def test_pages_beyond_one_shard_are_found_again(tmp_path):
     ("changes", "message"),
     [
         ({"style": "standrad"}, r"render.style is 'standrad'; known: \[.*'drawn', 'standard', 'standard-12x1'\]"),
-        ({"camera": "polaroid"}, r"render.camera is 'polaroid'; known: \['clean', 'scan'\]"),
+        (
+            {"camera": "polaroid"},
+            r"render.camera is 'polaroid'; known: \['clean', 'drawn', 'fax', 'photo', .*'worst'\]",
+        ),
     ],
 )
 def test_an_unknown_style_or_camera_is_refused_before_anything_is_drawn(records, tmp_path, changes, message):

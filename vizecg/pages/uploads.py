@@ -33,7 +33,7 @@ class PageRecipe:
 
     `style` is a page style's name, or `drawn`: copy 0 is then the standard page, which makes
     scores comparable over the years, and every other copy a style of its own.
-    `camera` is the preset of every copy but the first.
+    `camera` is the preset of every copy but the first, or `drawn` for one of its own each.
     """
 
     style: str
@@ -55,6 +55,8 @@ class Upload:
     mm_per_mv: float | None = None
     px_per_mm: float | None = None
     strips: tuple[PlacedStrip, ...] = ()
+    homography: NDArray[np.float64] | None = None
+    """(3, 3) from pixels of the drawn page to pixels of the file; a curl bends the sheet beyond it."""
 
 
 def upload_of(record_set: "RecordSet", row: int, *, copy: int, recipe: PageRecipe) -> Upload:
@@ -102,8 +104,8 @@ def photograph_paper(paper: bytes, *, ecg_id: int, copy: int, recipe: PageRecipe
     if preset == NO_CAMERA:
         return Upload(data=paper, style=ON_PAPER, camera=NO_CAMERA)
     rgb = _for_camera(decoded(paper, ecg_id=ecg_id))
-    rng = _rng(recipe, _CAMERA_STREAM, ecg_id=ecg_id, copy=copy)
-    return Upload(data=camera.photograph(rgb, preset=preset, rng=rng), style=ON_PAPER, camera=preset)
+    shot = camera.shoot(rgb, preset=preset, rng=_rng(recipe, _CAMERA_STREAM, ecg_id=ecg_id, copy=copy))
+    return Upload(data=camera.encode(shot), style=ON_PAPER, camera=shot.preset)
 
 
 def draw_upload(
@@ -122,12 +124,12 @@ def draw_upload(
     # Of a reduced print, a millimetre of the grid takes fewer pixels: the file's resolution is that of its paper.
     px_per_mm = recipe.upload_px_per_mm * style.reduction
     page = draw_page(signal_mv, sampling_hz=sampling_hz, style=style, px_per_mm=px_per_mm, text=text)
+    rng = _rng(recipe, _CAMERA_STREAM, ecg_id=ecg_id, copy=copy)
     preset = NO_CAMERA if copy == 0 else recipe.camera
-    if preset == NO_CAMERA:
-        data = encode_png(page)
-    else:
-        rng = _rng(recipe, _CAMERA_STREAM, ecg_id=ecg_id, copy=copy)
-        data = camera.photograph(page.rgb, preset=preset, rng=rng)
+    data, homography = encode_png(page), np.eye(3)
+    if preset != NO_CAMERA:
+        shot = camera.shoot(page.rgb, preset=preset, rng=rng, px_per_mm=recipe.upload_px_per_mm)
+        data, homography, preset = camera.encode(shot), shot.homography, shot.preset
     return Upload(
         data=data,
         style=style.name,
@@ -136,6 +138,7 @@ def draw_upload(
         mm_per_mv=page.mm_per_mv,
         px_per_mm=page.px_per_mm,
         strips=page.strips,
+        homography=homography,
     )
 
 

@@ -72,13 +72,15 @@ def page_recipe(params: Params) -> "PageRecipe":
     Raises:
         InputError: there is no such style or camera preset.
     """
+    from vizecg.camera import DRAWN as DRAWN_CAMERA
     from vizecg.camera import PRESETS
     from vizecg.intake import CanonicalSpec
     from vizecg.page import DRAWN, STYLES
     from vizecg.page.style import FIELD_HEIGHT_MM, FIELD_WIDTH_MM
     from vizecg.pages import PageRecipe
 
-    for name, value, known in (("style", params.style, {DRAWN, *STYLES}), ("camera", params.camera, PRESETS)):
+    styles, cameras = {DRAWN, *STYLES}, {DRAWN_CAMERA, *PRESETS}
+    for name, value, known in (("style", params.style, styles), ("camera", params.camera, cameras)):
         if value not in known:
             raise InputError(f"params.yaml: render.{name} is {value!r}; known: {sorted(known)}")
     spec = CanonicalSpec(

@@ -1,0 +1,207 @@
+"""Where the sheet lies and how the camera sees it: one map from picture to page for all that bends.
+
+A sheet lies on the plane of the table; what a curl or a fold lifts off that plane is
+seen displaced away from the point below the lens, by height over distance. So the
+whole is a homography of the plane after a small displacement on the page, and one
+remap of the page makes the picture.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vizecg.camera.picture import Field, Image
+
+Matrix = NDArray[np.float64]
+# Of the picture's nodes in single precision, of a few points in double.
+Points = NDArray[Any]
+
+NODE_STEP_PX = 8
+BAND_NODES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bend:
+    """A ridge, valley or lift of the sheet: its height depends on the way along one direction only.
+
+    Lengths are in pixels of the page, from its middle; heights are above the table.
+    """
+
+    direction_rad: float
+    at_px: float
+    """Where the fold runs, or where the lift begins."""
+
+    slope: float
+    """Of a fold: either side's. Of a curl: at the end of the sheet."""
+
+    reach_px: float
+    """How far the sheet goes along the direction, from its middle."""
+
+    folded: bool
+
+    def along_px(self, points: Points, size_px: tuple[int, int]) -> Points:
+        """(..., 2) x, y on the page -> (...) way along the direction from where the bend is."""
+        across, down = math.cos(self.direction_rad), math.sin(self.direction_rad)
+        start = across * (size_px[0] - 1) / 2 + down * (size_px[1] - 1) / 2 + self.at_px
+        return np.asarray(points[..., 0] * across + points[..., 1] * down - start)
+
+    def height_px(self, along_px: Points) -> Points:
+        """Height over the table; negative where a ridge's sides would be under its top, which shifts nothing else."""
+        if self.folded:
+            # Paper does not fold to a knife's edge: the bend is as wide as 1 % of the sheet.
+            return np.asarray(np.sqrt(along_px**2 + (0.01 * self.reach_px) ** 2) * self.slope)
+        lifted = np.maximum(along_px, 0)
+        return np.asarray(lifted**2 * (self.slope / (2 * max(self.reach_px - self.at_px, 1.0))))
+
+    def slopes(self, along_px: Points) -> Points:
+        """Derivative of the height along the direction."""
+        if self.folded:
+            return along_px / np.sqrt(along_px**2 + (0.01 * self.reach_px) ** 2) * self.slope
+        return np.maximum(along_px, 0) * (self.slope / max(self.reach_px - self.at_px, 1.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scene:
+    """A page, how it is bent, and where in the picture it is seen."""
+
+    page_px: tuple[int, int]
+    """Width, height."""
+
+    frame_px: tuple[int, int]
+    homography: Matrix
+    """(3, 3) page pixel -> picture pixel, of the flat page."""
+
+    bends: tuple[Bend, ...] = ()
+    lens_px: tuple[float, float, float] = (0.0, 0.0, 1e9)
+    """x, y and height over the table of the lens, in pixels of the page."""
+
+    @property
+    def scale(self) -> float:
+        """How large a pixel of the page is in the picture, about."""
+        corners = through(self.homography, page_corners(self.page_px))
+        return float(np.sqrt(abs(_area(corners)) / max((self.page_px[0] - 1) * (self.page_px[1] - 1), 1)))
+
+    def displaced(self, points_px: Points) -> Points:
+        """(..., 2) points of the page -> where on the table they seem to lie."""
+        if not self.bends:
+            return points_px
+        heights = np.zeros(points_px.shape[:-1], points_px.dtype)
+        for bend in self.bends:
+            heights += bend.height_px(bend.along_px(points_px, self.page_px))
+        share = heights / (self.lens_px[2] - heights)
+        nadir = np.array(self.lens_px[:2], dtype=points_px.dtype)
+        return np.asarray(points_px + (points_px - nadir) * share[..., None])
+
+    def seen(self, points_px: Points) -> Matrix:
+        """(..., 2) points of the page -> (..., 2) pixels of the picture, bends and all."""
+        places: Matrix = np.asarray(self.displaced(np.asarray(points_px, dtype=np.float64)))
+        return through(self.homography, places)
+
+    def nodes(self) -> NDArray[np.float32]:
+        """(rows, columns, 2) points of the page seen at every `NODE_STEP_PX`th pixel, one node beyond each edge."""
+        width, height = self.frame_px
+        x_px, y_px = node_places(width), node_places(height)
+        inverse = np.linalg.inv(self.homography)
+        flat = [inverse[row, 0] * x_px[None, :] + (inverse[row, 1] * y_px + inverse[row, 2])[:, None] for row in (0, 1)]
+        depth = inverse[2, 0] * x_px[None, :] + (inverse[2, 1] * y_px + inverse[2, 2])[:, None]
+        table: Field = np.stack([flat[0] / depth, flat[1] / depth], axis=-1).astype(np.float32)
+        points = table
+        # The displacement is small and smooth, so walking back by it converges by a tenth a step.
+        for _ in range(3 if self.bends else 0):
+            points = np.asarray(table - (self.displaced(points) - points), dtype=np.float32)
+        return points
+
+
+def node_places(length_px: int) -> NDArray[np.float64]:
+    """Where nodes are along one side: the middles of runs of `NODE_STEP_PX` pixels, one run beyond each end."""
+    middles = np.arange(-1, -(-length_px // NODE_STEP_PX) + 1) + 0.5
+    return np.asarray(middles * NODE_STEP_PX - 0.5, dtype=np.float64)
+
+
+def bands(frame_px: tuple[int, int], nodes: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Fill in a field known at nodes, a band of the frame's rows at a time.
+
+    A band's field stays in the processor's cache until it is used; a frame's would not.
+    """
+    width, height = frame_px
+    for first in range(0, height, BAND_NODES * NODE_STEP_PX):
+        last = min(first + BAND_NODES * NODE_STEP_PX, height)
+        top, bottom = first // NODE_STEP_PX, -(-last // NODE_STEP_PX) + 2
+        part = nodes[top:bottom]
+        size = (part.shape[1] * NODE_STEP_PX, part.shape[0] * NODE_STEP_PX)
+        filled = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+        rows = slice(NODE_STEP_PX, NODE_STEP_PX + last - first)
+        yield slice(first, last), filled[rows, NODE_STEP_PX : NODE_STEP_PX + width]
+
+
+def look_up(source: Image | Field, places: Field, *, out: Image | Field) -> None:
+    """Write into `out` what `source` has at places, (rows, columns, 2) x, y; what lies beside it leaves it as it is.
+
+    OpenCV takes x and y together if there is no second map, which its stubs do not know.
+    """
+    cv2.remap(
+        source,
+        places,
+        None,  # type: ignore[call-overload]
+        cv2.INTER_LINEAR,
+        dst=out,
+        borderMode=cv2.BORDER_TRANSPARENT,
+    )
+
+
+def take(sheet: Image, *, nodes: NDArray[np.float32], around: Image) -> Image:
+    """See the sheet through its map.
+
+    Args:
+        sheet: (height, width, 3) RGB.
+        nodes: as from `Scene.nodes`.
+        around: (height, width, 3) what is seen beside the sheet; drawn over and returned.
+    """
+    end = np.array(sheet.shape[1::-1], np.float32)
+    on_sheet = np.all((nodes > -NODE_STEP_PX) & (nodes < end + NODE_STEP_PX), axis=2)
+    columns = np.flatnonzero(on_sheet.any(axis=0))
+    if columns.size == 0:
+        return around
+    # Half a frame may be table, and looking for it on the sheet costs as much as finding it there.
+    left, right = (int(np.clip(column, 1, nodes.shape[1] - 2)) for column in (columns[0] - 1, columns[-1] + 1))
+    part = slice((left - 1) * NODE_STEP_PX, min(right * NODE_STEP_PX, around.shape[1]))
+    seen = around[:, part]
+    # OpenCV looks up four bytes at once in half the time that it takes for three.
+    wide = np.asarray(cv2.cvtColor(sheet, cv2.COLOR_RGB2RGBA), dtype=np.uint8)
+    for rows, places in bands((seen.shape[1], seen.shape[0]), nodes[:, left - 1 : right + 2]):
+        if on_sheet[rows.start // NODE_STEP_PX : rows.stop // NODE_STEP_PX + 3].any():
+            band = np.asarray(cv2.cvtColor(seen[rows], cv2.COLOR_RGB2RGBA), dtype=np.uint8)
+            look_up(wide, places, out=band)
+            seen[rows] = cv2.cvtColor(band, cv2.COLOR_RGBA2RGB)
+    return around
+
+
+def page_corners(page_px: tuple[int, int]) -> Matrix:
+    """(4, 2) x, y of the page's corner pixels: top left, top right, bottom right, bottom left."""
+    right, bottom = page_px[0] - 1.0, page_px[1] - 1.0
+    return np.array([[0.0, 0.0], [right, 0.0], [right, bottom], [0.0, bottom]])
+
+
+def page_outline(page_px: tuple[int, int]) -> Matrix:
+    """(68, 2) points along the page's edge, once around from its top left corner."""
+    corners = page_corners(page_px)
+    ways = np.linspace(0, 1, 17, endpoint=False)[:, None]
+    return np.concatenate(
+        [start + ways * (end - start) for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
+    )
+
+
+def through(homography: Matrix, points: Matrix) -> Matrix:
+    """Take (..., 2) points through a (3, 3) homography."""
+    seen = points @ homography[:, :2].T + homography[:, 2]
+    return np.asarray(seen[..., :2] / seen[..., 2:])
+
+
+def _area(polygon: Matrix) -> float:
+    x, y = polygon.T
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
