@@ -1,7 +1,8 @@
 """Any upload -> model input, for training and serving alike: decode, measure, normalise."""
 
 from vizecg.intake.files import DecodeLimits, ImageTooLarge, UnreadableImage, UnsupportedImage, decode
-from vizecg.intake.normalising import CanonicalSpec, Finding, Intake, normalise, to_tensor
+from vizecg.intake.findings import Finding
+from vizecg.intake.normalising import CanonicalSpec, Intake, normalise, to_tensor
 
 __all__ = [
     "CanonicalSpec",

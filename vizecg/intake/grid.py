@@ -22,9 +22,10 @@ _HARMONICS = (1, 2, 3, 4, 5)
 # shall still not be taken for another scale at which a harmonic between them falls on its lines.
 _HARMONIC_WEIGHTS = (1.5, 1.0, 1.0, 1.0, 1.5)
 
-# A picture shows a whole page or most of one: between an A4 page on a wider ground and a half of it.
+# A picture shows a whole page or most of one: between an A4 page on a wider ground, or one printed at three quarters
+# of its size, and a half of it.
 # The range is narrower than the factor 5 between fine and coarse squares, so neither is taken for the other.
-_SCALE_RANGE = (0.8, 1.8)
+_SCALE_RANGE = (0.65, 1.8)
 _BAND_MM = 7.0
 # Ink is darker than this share of the paper's brightness, a grid in its darkest channel is not.
 _INK_BELOW = 0.6
@@ -32,13 +33,16 @@ _INK_BELOW = 0.6
 # one up to 25.6. A grid of two pixels to the square scores no more than that, but its axes agree to a thousandth.
 _FAINT_GRID, _CLEAR_GRID = 17.0, 26.5
 _SQUARE, _NEARLY_SQUARE = 0.0015, 0.03
+_STRETCHED = 0.14  # what is left of a view from the side once the paper's edges are parallel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridReading:
     """What the squares say. Without a clear grid the scale is that of an A4 page that fills the picture."""
 
-    px_per_mm: float
+    px_per_mm: tuple[float, float]
+    """Across and down."""
+
     rotation_deg: float
     """Anticlockwise turn of the page in the picture."""
 
@@ -71,12 +75,14 @@ def extent_px_per_mm(height_px: int, width_px: int) -> float:
     return max(max(height_px, width_px) / A4_MM[0], min(height_px, width_px) / A4_MM[1])
 
 
-def read_grid(dark_lines: NDArray[np.uint8]) -> GridReading:
+def read_grid(dark_lines: NDArray[np.uint8], *, stretched: bool = False) -> GridReading:
     """Measure pitch and turn of the grid.
 
     Args:
         dark_lines: (height, width) in which the grid is darker than the paper;
             for a coloured grid its darkest channel.
+        stretched: the squares may be longer one way than the other, as after a view from
+            the side has been undone.
     """
     assumed = extent_px_per_mm(*dark_lines.shape)
     paper = float(np.median(dark_lines[::8, ::8]))
@@ -88,21 +94,22 @@ def read_grid(dark_lines: NDArray[np.uint8]) -> GridReading:
     )
     tried = assumed * np.geomspace(*_SCALE_RANGE, 2 * max(axis.power.size for axis in axes))
     standing_out = [_standing_out(axis, tried) for axis in axes]
-    best = _best_in_common(standing_out, tried)
+    allowed = _STRETCHED if stretched else _NEARLY_SQUARE
+    best = _best_in_common(standing_out, tried, allowed=allowed)
     scales = [
         _refined(axis, px_per_mm=float(tried[at]), harmonics=harmonics[:, at])
         for axis, harmonics, at in zip(axes, standing_out, best, strict=True)
     ]
     clearness = sum(float(_score(harmonics)[at]) for harmonics, at in zip(standing_out, best, strict=True))
     apart = abs(math.log(scales[0] / scales[1]))
-    if clearness < _FAINT_GRID or apart > (_NEARLY_SQUARE if clearness >= _CLEAR_GRID else _SQUARE):
-        return GridReading(px_per_mm=assumed, rotation_deg=0.0, clear=False, clearness=clearness)
+    if clearness < _FAINT_GRID or apart > (allowed if clearness >= _CLEAR_GRID else _SQUARE):
+        return GridReading(px_per_mm=(assumed, assumed), rotation_deg=0.0, clear=False, clearness=clearness)
     upright_lean, lying_lean = (_lean(axis, px_per_mm=scale) for axis, scale in zip(axes, scales, strict=True))
     # Turned anticlockwise, upright lines lean right on the way down and lying ones fall to the left.
     turn_rad = math.atan((upright_lean - lying_lean) / 2)
     return GridReading(
         # Squares that are turned measure longer along the picture's edges.
-        px_per_mm=math.sqrt(scales[0] * scales[1]) * math.cos(turn_rad),
+        px_per_mm=(scales[0] * math.cos(turn_rad), scales[1] * math.cos(turn_rad)),
         rotation_deg=math.degrees(turn_rad),
         clear=True,
         clearness=clearness,
@@ -139,7 +146,9 @@ def _score(harmonics: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.asarray(_HARMONIC_WEIGHTS) @ np.log1p(harmonics), dtype=np.float64)
 
 
-def _best_in_common(standing_out: list[NDArray[np.float64]], tried: NDArray[np.float64]) -> list[int]:
+def _best_in_common(
+    standing_out: list[NDArray[np.float64]], tried: NDArray[np.float64], *, allowed: float
+) -> list[int]:
     """Where each axis scores best, near the scale that suits both best.
 
     Squares have one pitch; rows of traces, lines of text and heart beats have
@@ -147,7 +156,7 @@ def _best_in_common(standing_out: list[NDArray[np.float64]], tried: NDArray[np.f
     """
     scores = [_score(harmonics) for harmonics in standing_out]
     steps = math.log(_SCALE_RANGE[1] / _SCALE_RANGE[0]) / (tried.size - 1)
-    reach = max(1, round(_NEARLY_SQUARE / 2 / steps))
+    reach = max(1, round(allowed / 2 / steps))
     near = [cv2.dilate(score[None, :], np.ones((1, 2 * reach + 1), np.uint8))[0] for score in scores]
     common = int(np.argmax(near[0] + near[1]))
     first, end = max(0, common - reach), min(tried.size, common + reach + 1)

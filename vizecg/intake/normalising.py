@@ -1,59 +1,72 @@
 """Any picture of a page -> the field that the model sees, at the model's scale, in even light and without grid.
 
 One millimetre of paper becomes the same number of pixels whatever the upload's
-resolution, and ink the same darkness whatever its printer; training pages and
-served pictures both pass through here.
+resolution, angle and direction, and ink the same darkness whatever its printer;
+training pages and served pictures both pass through here.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vizecg.intake.files import Pixels
-from vizecg.intake.grid import GridReading, extent_px_per_mm, read_grid
+from vizecg.intake.findings import Finding, findings_of, several_pages, too_small
+from vizecg.intake.geometry import (
+    Homography,
+    applied,
+    inverse,
+    local_scale,
+    local_turn_deg,
+    quarter_turning,
+    rectifying,
+    scaling,
+    shifting,
+    warped,
+)
+from vizecg.intake.grid import A4_MM, GridReading, extent_px_per_mm, read_grid
+from vizecg.intake.ink import Channels, Ink, percentile, read_ink, split
+from vizecg.intake.paper import Paper, find_paper
+from vizecg.intake.pulse import PULSE_PX_PER_MM, PulseReading, scale_by_pulses
+from vizecg.intake.skew import read_skew_deg
 from vizecg.intake.traces import TraceReading, read_traces
+from vizecg.intake.upright import find_upright
 
 # Measured and cleaned at this scale: a grid line of 0.1–0.3 mm is still a pixel, and a large upload no burden.
-_WORKING_PX_PER_MM = 5.0
-_NOT_WORTH_SHRINKING = 0.9
-_MIN_PX_PER_MM = 1.0
-
-# The light is taken from cells of 1 mm; the brightest within 9 mm is paper, whatever is drawn there.
-_PAPER_WITHIN_MM = 9
-_INK_PERCENTILE = 99.7
-_GRID_PERCENTILE = 99.0
-_NEAR_INK_MM = 1.2
+_WORKING_PX_PER_MM: Final = 5.0
+_NOT_WORTH_SHRINKING: Final = 0.9
+_TRACES_PX_PER_MM: Final = 3.75
+_LARGEST_PAGE_MM: Final = 420.0
+_LETTER_MM: Final = (279.4, 215.9)
 # Canonical darkness of dense ink. Less than 255 leaves room for strokes that cross.
-_DENSE_INK = 200.0
-_DENSE_PERCENTILE = 90.0
+_DENSE_INK: Final = 200.0
+_DENSE_PERCENTILE: Final = 90.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanonicalSpec:
-    """The model's input: a field of paper about the middle of the page, at one scale on both axes."""
+    """The model's input: a field of paper about the middle of the chart, at one scale on both axes."""
 
     height_px: int = 288
     width_px: int = 384
     px_per_mm: float = 1.5
+    grid: Literal["removed", "kept"] = "removed"
 
     def __post_init__(self) -> None:
         for name in ("height_px", "width_px", "px_per_mm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"CanonicalSpec.{name} must be above 0, got {getattr(self, name)!r}")
+        if self.grid not in {"removed", "kept"}:
+            raise ValueError(f"CanonicalSpec.grid must be 'removed' or 'kept', got {self.grid!r}")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something noticed about a picture: `reject` means that no model should answer for it."""
-
-    code: Literal["not_an_ecg", "too_small", "no_grid"]
-    severity: Literal["reject", "warning"]
-    message: str
+    @property
+    def field_mm(self) -> tuple[float, float]:
+        """Width and height on paper."""
+        return (self.width_px / self.px_per_mm, self.height_px / self.px_per_mm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,13 +78,33 @@ class Intake:
 
     findings: tuple[Finding, ...]
     px_per_mm: float
-    """Scale of the picture as uploaded."""
+    """Scale of the picture as uploaded, in its grid's millimetres, at the chart's middle."""
 
-    scale_assumed: bool
-    """No grid was measured: the picture was taken for an A4 page from edge to edge."""
+    scale_from: Literal["grid", "pulse", "paper", "picture"]
+    """What the scale was read from; `picture` took it for an A4 page from edge to edge."""
 
     rotation_deg: float
-    """Anticlockwise turn of the page in the picture, undone."""
+    """Anticlockwise turn of the page in the picture, undone; from -180 to 180."""
+
+    corners_px: NDArray[np.float64] | None
+    """(4, 2) the paper's corners in the upload, clockwise from the page's own top left; None: it fills the picture."""
+
+    homography: Homography
+    """(3, 3) from pixels of the upload to pixels of `canonical`."""
+
+    mm_per_mv: float | None
+    """By the calibration pulses; of the limb leads, where the chest has its own. None where there are none."""
+
+    chest_mm_per_mv: float | None
+    mm_per_s: float | None
+    light: float
+    """Brightness of the paper, 0–1."""
+
+    evenness: float
+    """The darkest place of the paper over its brightest."""
+
+    edge_mm: float
+    """How far it is from paper to ink at a sharp edge."""
 
     contrast: int
     ink_share: float
@@ -82,27 +115,42 @@ class Intake:
         """Whether it may be shown to a model."""
         return not any(finding.severity == "reject" for finding in self.findings)
 
+    @property
+    def scale_assumed(self) -> bool:
+        """No grid was measured."""
+        return self.scale_from != "grid"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Channels:
-    """A picture in its lightest and darkest channel.
+class _Flat:
+    """The sheet seen from straight above, as far as its edges tell."""
 
-    Every printed grid but a black one is bright in some channel (pink and orange
-    in red, blue in blue), so the lightest shows ink and the darkest shows the grid.
-    """
+    channels: Channels
+    to_working: Homography
+    paper: Paper | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self.channels.lightest.shape
+        return width, height
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Page:
+    """The sheet at a known scale, with the way back."""
 
     lightest: NDArray[np.uint8]
-    darkest: NDArray[np.uint8]
+    to_flat: Homography
+    grid: GridReading
 
 
-def normalise(image: Pixels, *, spec: CanonicalSpec) -> Intake:
-    """Measure the page in a picture and cut out the field that the model sees.
-
-    The page is expected upright within three degrees and to fill the picture.
+def normalise(image: Pixels, *, spec: CanonicalSpec, pages: int = 1) -> Intake:
+    """Find the page in a picture, measure it, and cut out the field that the model sees.
 
     Args:
         image: (height, width) gray or (height, width, 3) RGB.
         spec: size and scale of the field.
+        pages: how many pages the file has that the picture is the first of.
 
     Raises:
         ValueError: the image has another shape or is not uint8.
@@ -113,19 +161,46 @@ def normalise(image: Pixels, *, spec: CanonicalSpec) -> Intake:
     if min(image.shape[:2]) < 16:
         return _unusable(spec, px_per_mm=extent)
     working = _shrunk(image, factor=min(1.0, _WORKING_PX_PER_MM / extent))
-    channels = _split(working)
-    grid = read_grid(channels.darkest)
-    scale = _supersampling(spec)
-    field = _field(channels.lightest, grid=grid, spec=spec, scale=scale)
-    ink, contrast = _ink(field, px_per_mm=spec.px_per_mm * scale)
-    traces = read_traces(ink, contrast=contrast, px_per_mm=spec.px_per_mm * scale)
-    px_per_mm = grid.px_per_mm * extent / extent_px_per_mm(*working.shape[:2])
+    factors = (working.shape[1] / image.shape[1], working.shape[0] / image.shape[0])
+    flat = _flattened(working)
+    scale = spec.px_per_mm * _supersampling(spec)
+    page, scale_from = _measured(flat, px_per_mm=scale)
+    ink = read_ink(page.lightest, px_per_mm=scale)
+    upright = find_upright(_reduced(ink.drawn, factor=PULSE_PX_PER_MM / scale))
+    turns = upright.quarter_turns
+    drawn = np.ascontiguousarray(np.rot90(ink.drawn, turns))
+    coarse = min(1.0, _TRACES_PX_PER_MM / scale)
+    traces = read_traces(
+        _reduced(drawn, factor=coarse), contrast=ink.contrast, px_per_mm=scale * coarse, field_mm=spec.field_mm
+    )
+    height, width = page.lightest.shape
+    field = _field_in(drawn.shape, traces=traces, spec=spec, coarse=coarse)
+    # Field -> upright page -> page -> flat -> working -> upload.
+    to_upload = (
+        scaling(1 / factors[0], 1 / factors[1])
+        @ flat.to_working
+        @ page.to_flat
+        @ inverse(quarter_turning(turns, width=width, height=height))
+        @ field
+        @ scaling(_supersampling(spec), _supersampling(spec))
+    )
+    middle = np.array([(spec.width_px - 1) / 2, (spec.height_px - 1) / 2])
+    px_per_mm = spec.px_per_mm * local_scale(to_upload, middle)
+    shown = drawn if spec.grid == "removed" else np.ascontiguousarray(np.rot90(_with_grid(ink), turns))
+    cut_off = traces.cut_off or (flat.paper is not None and flat.paper.cut_off)
+    found = findings_of(ink, traces, px_per_mm=px_per_mm, scale_from=scale_from, cut_off=cut_off)
     return Intake(
-        canonical=_canonical(ink, spec=spec),
-        findings=tuple(_findings(grid, traces, px_per_mm=px_per_mm)),
+        canonical=_canonical(shown, field=field, spec=spec),
+        findings=(*found, *_about_pages(pages)),
         px_per_mm=px_per_mm,
-        scale_assumed=not grid.clear,
-        rotation_deg=grid.rotation_deg,
+        scale_from=scale_from,
+        rotation_deg=local_turn_deg(to_upload, middle),
+        corners_px=_corners(flat, factors=factors, turns=turns),
+        homography=inverse(to_upload),
+        **_by_pulses(upright.pulses),
+        light=ink.light,
+        evenness=ink.evenness,
+        edge_mm=ink.edge_mm,
         contrast=traces.contrast,
         ink_share=traces.ink_share,
         trace_columns_share=traces.trace_columns_share,
@@ -140,34 +215,30 @@ def to_tensor(canonical: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _unusable(spec: CanonicalSpec, *, px_per_mm: float) -> Intake:
     return Intake(
         canonical=np.full((spec.height_px, spec.width_px), 255, np.uint8),
-        findings=(_too_small(px_per_mm),),
+        findings=(too_small(px_per_mm),),
         px_per_mm=px_per_mm,
-        scale_assumed=True,
+        scale_from="picture",
         rotation_deg=0.0,
+        corners_px=None,
+        homography=np.eye(3),
+        **_by_pulses(None),
+        light=0.0,
+        evenness=0.0,
+        edge_mm=0.0,
         contrast=0,
         ink_share=0.0,
         trace_columns_share=0.0,
     )
 
 
-def _too_small(px_per_mm: float) -> Finding:
-    return Finding(
-        code="too_small",
-        severity="reject",
-        message=f"the picture has {px_per_mm:.2f} pixels a millimetre of paper; "
-        f"traces can be read from {_MIN_PX_PER_MM:g} upwards, well from 4: scan it at 100 dpi or more",
-    )
+def _by_pulses(pulses: PulseReading | None) -> dict[str, float | None]:
+    names = ("mm_per_mv", "chest_mm_per_mv", "mm_per_s")
+    return {name: None if pulses is None else getattr(pulses, name) for name in names}
 
 
-def _findings(grid: GridReading, traces: TraceReading, *, px_per_mm: float) -> Iterator[Finding]:
-    if px_per_mm < _MIN_PX_PER_MM:
-        yield _too_small(px_per_mm)
-    if traces.objection is not None:
-        message = f"this does not look like a page of ECG traces: {traces.objection}"
-        yield Finding(code="not_an_ecg", severity="reject", message=message)
-    if not grid.clear:
-        message = "no grid could be measured; the picture was taken for an A4 page from edge to edge"
-        yield Finding(code="no_grid", severity="warning", message=message)
+def _about_pages(number: int) -> Iterator[Finding]:
+    if number > 1:
+        yield several_pages(number)
 
 
 def _shrunk(image: Pixels, *, factor: float) -> Pixels:
@@ -187,72 +258,125 @@ def _shrunk(image: Pixels, *, factor: float) -> Pixels:
     return np.asarray(cv2.resize(spread, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def _split(image: Pixels) -> _Channels:
-    if image.ndim == 2:
-        return _Channels(lightest=image, darkest=image)
-    red, green, blue = cv2.split(image)
-    return _Channels(
-        lightest=np.asarray(cv2.max(cv2.max(red, green), blue), dtype=np.uint8),
-        darkest=np.asarray(cv2.min(cv2.min(red, green), blue), dtype=np.uint8),
-    )
-
-
 def _supersampling(spec: CanonicalSpec) -> int:
-    """Pixels of the field for one canonical pixel: about the working scale, so that nothing is lost on the way."""
+    """Pixels of the page for one canonical pixel: about the working scale, so that nothing is lost on the way."""
     return max(1, round(_WORKING_PX_PER_MM * 0.9 / spec.px_per_mm))
 
 
-def _field(lightest: NDArray[np.uint8], *, grid: GridReading, spec: CanonicalSpec, scale: int) -> NDArray[np.uint8]:
-    """Cut the field out of the picture's middle, upright, `scale` times as large as the spec."""
-    width, height = spec.width_px * scale, spec.height_px * scale
-    step = grid.px_per_mm / (spec.px_per_mm * scale)
+def _flattened(working: Pixels) -> _Flat:
+    """Undo the view from the side, where the paper's edges show it."""
+    paper = find_paper(working)
+    if paper is None:
+        return _Flat(channels=split(working), to_working=np.eye(3), paper=None)
+    to_flat, size = rectifying(paper.corners_px)
+    to_working = inverse(to_flat)
+    fill = 255.0
+    channels = split(working)
+    return _Flat(
+        channels=Channels(
+            lightest=warped(channels.lightest, to_working, size=size, fill=fill),
+            darkest=warped(channels.darkest, to_working, size=size, fill=fill),
+        ),
+        to_working=to_working,
+        paper=paper,
+    )
+
+
+def _measured(flat: _Flat, *, px_per_mm: float) -> tuple[_Page, Literal["grid", "pulse", "paper", "picture"]]:
+    """Bring the sheet to one scale, by its grid, else by its pulses, else by its size."""
+    grid = read_grid(flat.channels.darkest, stretched=flat.paper is not None)
+    if grid.clear:
+        return _page(flat, grid, px_per_mm=px_per_mm), "grid"
+    source: Literal["paper", "picture"] = "picture"
+    if flat.paper is not None and not flat.paper.cut_off:
+        grid, source = _of_paper_size(flat.size, grid), "paper"
+    page = _page(flat, grid, px_per_mm=px_per_mm)
+    turned = replace(grid, rotation_deg=read_skew_deg(_ink_for_pulses(page, px_per_mm=px_per_mm)))
+    if turned.rotation_deg:
+        page = _page(flat, turned, px_per_mm=px_per_mm)
+    factor = scale_by_pulses(_ink_for_pulses(page, px_per_mm=px_per_mm))
+    if factor is None:
+        return page, source
+    across, down = grid.px_per_mm
+    return _page(flat, replace(turned, px_per_mm=(across * factor, down * factor)), px_per_mm=px_per_mm), "pulse"
+
+
+def _ink_for_pulses(page: _Page, *, px_per_mm: float) -> NDArray[np.uint8]:
+    return _reduced(read_ink(page.lightest, px_per_mm=px_per_mm).drawn, factor=PULSE_PX_PER_MM / px_per_mm)
+
+
+def _of_paper_size(size: tuple[int, int], grid: GridReading) -> GridReading:
+    """Scales by the sheet's size: of A4 and letter the one whose sides are more like it."""
+    long, short = max(size), min(size)
+    paper_mm = min((A4_MM, _LETTER_MM), key=lambda mm: abs(math.log(long / short) - math.log(mm[0] / mm[1])))
+    scales = (long / paper_mm[0], short / paper_mm[1])
+    across, down = scales if size[0] >= size[1] else scales[::-1]
+    return GridReading(px_per_mm=(across, down), rotation_deg=0.0, clear=False, clearness=grid.clearness)
+
+
+def _page(flat: _Flat, grid: GridReading, *, px_per_mm: float) -> _Page:
+    """All of the sheet, upright but for quarter turns, at one scale."""
+    across, down = grid.px_per_mm
+    width, height = (
+        round(min(side / scale, _LARGEST_PAGE_MM) * px_per_mm)
+        for side, scale in zip(flat.size, (across, down), strict=True)
+    )
     # An anticlockwise turn of the page, y downwards, takes (1, 0) to (cos, -sin).
     turn = np.deg2rad(grid.rotation_deg)
-    linear = step * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    middle_of_picture = (np.array(lightest.shape[::-1]) - 1) / 2
-    middle_of_field = (np.array([width, height]) - 1) / 2
-    shift = middle_of_picture - linear @ middle_of_field
-    cut = cv2.warpAffine(
-        lightest,
-        np.column_stack([linear, shift]),
-        (width, height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=float(np.median(lightest[::8, ::8])),
+    rotation = np.array([[np.cos(turn), np.sin(turn), 0], [-np.sin(turn), np.cos(turn), 0], [0, 0, 1.0]])
+    to_flat = (
+        shifting((flat.size[0] - 1) / 2, (flat.size[1] - 1) / 2)
+        @ np.diag([across / px_per_mm, down / px_per_mm, 1.0])
+        @ rotation
+        @ shifting(-(width - 1) / 2, -(height - 1) / 2)
     )
-    return np.asarray(cut, dtype=np.uint8)
+    lightest = flat.channels.lightest
+    fill = float(np.median(lightest[::8, ::8]))
+    return _Page(lightest=warped(lightest, to_flat, size=(width, height), fill=fill), to_flat=to_flat, grid=grid)
 
 
-def _ink(field: NDArray[np.uint8], *, px_per_mm: float) -> tuple[NDArray[np.uint8], int]:
-    """Coverage by ink, 0–255, and the contrast it had: light evened out, grid and grain cut off.
-
-    The grid's darkness is measured on this very picture, away from ink: in a
-    coloured upload hardly any is left, in a gray one it is most of the paper.
-    """
-    height, width = field.shape
-    cells = cv2.resize(field, (round(width / px_per_mm), round(height / px_per_mm)), interpolation=cv2.INTER_AREA)
-    paper = cv2.dilate(cells, np.ones((_PAPER_WITHIN_MM, _PAPER_WITHIN_MM), np.uint8))
-    paper = cv2.GaussianBlur(paper, (0, 0), _PAPER_WITHIN_MM / 2)
-    lit = cv2.divide(field, cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR), scale=255)
-    darkness = 255 - np.asarray(lit, dtype=np.uint8)
-    contrast = _percentile(darkness, _INK_PERCENTILE)
-    near_px = round(_NEAR_INK_MM * px_per_mm) | 1
-    near_ink = cv2.dilate(np.asarray(darkness > contrast // 2, dtype=np.uint8), np.ones((near_px, near_px), np.uint8))
-    grid = _percentile(darkness, _GRID_PERCENTILE, where=np.asarray(near_ink == 0, dtype=np.uint8))
-    levels = np.clip((np.arange(256) - grid) * (255 / max(contrast - grid, 1)), 0, 255)
-    return np.asarray(cv2.LUT(darkness, np.rint(levels).astype(np.uint8)), dtype=np.uint8), contrast
+def _reduced(ink: NDArray[np.uint8], *, factor: float) -> NDArray[np.uint8]:
+    if factor == 1:
+        return ink
+    size = (max(1, round(ink.shape[1] * factor)), max(1, round(ink.shape[0] * factor)))
+    return np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _percentile(values: NDArray[np.uint8], percent: float, *, where: NDArray[np.uint8] | None = None) -> int:
-    """Smallest level that `percent` of the values (those where the mask is set) do not exceed; 0 where none are."""
-    counts = np.cumsum(cv2.calcHist([values], [0], where, [256], [0, 256]))
-    return int(np.searchsorted(counts, counts[-1] * percent / 100)) if counts[-1] > 0 else 0
+def _field_in(shape: tuple[int, ...], *, traces: TraceReading, spec: CanonicalSpec, coarse: float) -> Homography:
+    """From pixels of the field, at the page's scale, to those of the upright page: about the chart's middle."""
+    scale = _supersampling(spec)
+    width, height = spec.width_px * scale, spec.height_px * scale
+    middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    if traces.middle_px is not None:
+        middle = ((traces.middle_px[0] + 0.5) / coarse - 0.5, (traces.middle_px[1] + 0.5) / coarse - 0.5)
+    # Whole pixels: nothing is read between them.
+    return shifting(round(middle[0] - (width - 1) / 2), round(middle[1] - (height - 1) / 2))
 
 
-def _canonical(ink: NDArray[np.uint8], *, spec: CanonicalSpec) -> NDArray[np.uint8]:
-    """Reduce to the spec's size by area; dense ink gets one darkness, so that pen and printer do not matter."""
-    reduced = np.asarray(cv2.resize(ink, (spec.width_px, spec.height_px), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    dense = _percentile(reduced, _DENSE_PERCENTILE, where=np.asarray(reduced > 20, dtype=np.uint8))
+def _with_grid(ink: Ink) -> NDArray[np.uint8]:
+    levels = np.clip(np.arange(256) * (255 / max(ink.contrast, 1)), 0, 255)
+    return np.asarray(cv2.LUT(ink.darkness, np.rint(levels).astype(np.uint8)), dtype=np.uint8)
+
+
+def _canonical(ink: NDArray[np.uint8], *, field: Homography, spec: CanonicalSpec) -> NDArray[np.uint8]:
+    """Cut the field out and reduce it by area; dense ink gets one darkness, so that pen and printer do not matter."""
+    scale = _supersampling(spec)
+    left, top = round(field[0, 2]), round(field[1, 2])
+    width, height = spec.width_px * scale, spec.height_px * scale
+    cut = np.zeros((height, width), np.uint8)
+    inner = ink[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)]
+    cut[max(0, -top) :, max(0, -left) :][: inner.shape[0], : inner.shape[1]] = inner
+    reduced = np.asarray(cv2.resize(cut, (spec.width_px, spec.height_px), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    dense = percentile(reduced, _DENSE_PERCENTILE, where=np.asarray(reduced > 20, dtype=np.uint8))
     gain = _DENSE_INK / dense if dense > 0 else 1.0
     darkness = np.clip(np.rint(np.arange(256) * gain), 0, 255)
     return np.asarray(cv2.LUT(reduced, (255 - darkness).astype(np.uint8)), dtype=np.uint8)
+
+
+def _corners(flat: _Flat, *, factors: tuple[float, float], turns: int) -> NDArray[np.float64] | None:
+    """The paper's corners in the upload, from the page's own top left on."""
+    if flat.paper is None:
+        return None
+    corners = applied(scaling(1 / factors[0], 1 / factors[1]), flat.paper.corners_px)
+    # A picture that must be turned anticlockwise by a quarter has the page's top left at its top right.
+    return np.asarray(np.roll(corners, -turns, axis=0), dtype=np.float64)

@@ -33,6 +33,12 @@ _MIN_COLUMNS_SHARE = 0.6  # pages of PTB-XL reach .88 at 2 px/mm and .97 at 6
 # Share of the curves' ink in upright strokes: .17 and more on pages of PTB-XL at 5 mm/mV, .01 in smooth charts.
 _STEEP_MM = 2.0
 _MIN_STEEP_SHARE = 0.08
+# A baseline: ink that is level for so long, on a curve and anywhere; how far its height wanders; how much of the
+# clearest row's a row has at least.
+_RESTING_MM, _LEVEL_MM = 2.5, 8.0
+_BASELINE_MM = 1.0
+_CLEAR_ROW = 0.1
+_AT_EDGE_MM = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,39 +57,92 @@ class TraceReading:
     objection: str | None
     """None for a page of traces."""
 
+    middle_px: tuple[float, float] | None
+    """x and y of the chart's middle on the page; None where no curves are."""
 
-def read_traces(ink: NDArray[np.uint8], *, contrast: int, px_per_mm: float) -> TraceReading:
-    """Judge a field.
+    cut_off: bool
+    """Curves reach the page's left or right edge."""
+
+
+def read_traces(
+    ink: NDArray[np.uint8], *, contrast: int, px_per_mm: float, field_mm: tuple[float, float]
+) -> TraceReading:
+    """Find the chart on an upright page, and judge whether it is one.
 
     Args:
         ink: (height, width) coverage by ink, 0–255, grid and paper removed.
         contrast: levels between paper and ink before they were stretched to 0–255.
         px_per_mm: scale of `ink`.
+        field_mm: width and height of what is judged, about the chart's middle.
     """
     if contrast < _MIN_CONTRAST:
-        return TraceReading(
-            contrast=contrast, ink_share=0.0, trace_columns_share=0.0, objection="nothing is drawn on the paper"
-        )
+        return _without_curves("nothing is drawn on the paper", contrast=contrast, ink_share=0.0)
     inked = np.asarray(ink > round(_INKED * 255), dtype=np.uint8)
     ink_share = float(inked.mean())
     if ink_share > _MAX_INK_SHARE:
-        return TraceReading(
-            contrast=contrast,
-            ink_share=ink_share,
-            trace_columns_share=0.0,
-            objection=f"{ink_share:.0%} of it is dark, more than lines on paper are",
-        )
+        too_dark = f"{ink_share:.0%} of it is dark, more than lines on paper are"
+        return _without_curves(too_dark, contrast=contrast, ink_share=ink_share)
     curves = _curves(inked, px_per_mm=px_per_mm)
     starts = cv2.reduce(cv2.subtract(curves[1:], curves[:-1]), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
-    share = float(np.mean((starts >= _FEWEST_TRACES) & (starts <= _MOST_TRACES)))
+    ranked = (starts >= _FEWEST_TRACES) & (starts <= _MOST_TRACES)
+    if not ranked.any():
+        return _without_curves("no curves run across it", contrast=contrast, ink_share=ink_share)
+    columns = np.flatnonzero(ranked)
+    middle_px = _middle_of_chart(inked, curves, px_per_mm=px_per_mm)
+    half_px = field_mm[0] / 2 * px_per_mm
+    share = float(ranked[max(0, round(middle_px[0] - half_px)) : round(middle_px[0] + half_px)].sum() / (2 * half_px))
     strokes = _opened(curves & inked, width_px=1, height_px=round(_STEEP_MM * px_per_mm))
     steep_share = float(strokes.sum()) / max(float(curves.sum()), 1.0)
-    objection = None
+    objection: str | None = None
     if steep_share < _MIN_STEEP_SHARE:
         objection = "its curves have no steep strokes, which QRS complexes are"
     if share < _MIN_COLUMNS_SHARE:
         objection = f"curves that could be leads, one above another, cover {share:.0%} of its width"
-    return TraceReading(contrast=contrast, ink_share=ink_share, trace_columns_share=share, objection=objection)
+    edge_px = _AT_EDGE_MM * px_per_mm
+    return TraceReading(
+        contrast=contrast,
+        ink_share=ink_share,
+        trace_columns_share=share,
+        objection=objection,
+        middle_px=middle_px,
+        cut_off=bool(columns[0] < edge_px or columns[-1] > ink.shape[1] - 1 - edge_px),
+    )
+
+
+def _without_curves(objection: str, *, contrast: int, ink_share: float) -> TraceReading:
+    return TraceReading(
+        contrast=contrast,
+        ink_share=ink_share,
+        trace_columns_share=0.0,
+        objection=objection,
+        middle_px=None,
+        cut_off=False,
+    )
+
+
+def _middle_of_chart(inked: NDArray[np.uint8], curves: NDArray[np.uint8], *, px_per_mm: float) -> tuple[float, float]:
+    """X and y half way between the outermost baselines, and between the outermost ink in two rows or more.
+
+    Down the page, rows are where ink runs level: a trace comes back to its baseline after every wave,
+    so neither a tall wave nor the next recording of the same heart moves them. A lead without waves
+    is no curve, but runs level for longer than any word. Across, all ink counts and not the curves
+    alone: a pulse is no curve, and touches one or not by the width of a pen.
+    """
+    thick = np.asarray(cv2.dilate(inked, np.ones((3, 1), np.uint8)), dtype=np.uint8)
+    on_curves = np.asarray(cv2.dilate(curves, np.ones((3, 1), np.uint8)), dtype=np.uint8)
+    level = on_curves & _opened(thick, width_px=round(_RESTING_MM * px_per_mm), height_px=1)
+    level |= _opened(thick, width_px=round(_LEVEL_MM * px_per_mm), height_px=1)
+    profile = cv2.reduce(level, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+    smooth = cv2.GaussianBlur(profile, (1, 0), sigmaX=1, sigmaY=_BASELINE_MM * px_per_mm)[:, 0]
+    near = np.ones((round(_ROW_PITCH_MM / 2 * px_per_mm) | 1, 1), np.uint8)
+    summits = np.flatnonzero((smooth > 0) & (smooth >= cv2.dilate(smooth[:, None], near)[:, 0]))
+    rows = summits[smooth[summits] > _CLEAR_ROW * smooth.max()] if summits.size else np.array([0, inked.shape[0] - 1])
+    top, foot = int(rows[0]), int(rows[-1])
+    chart = inked[top : foot + 2]
+    strokes = cv2.reduce(cv2.subtract(chart[1:], chart[:-1]), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
+    columns = np.flatnonzero(strokes >= _FEWEST_TRACES)
+    across = (columns[0] + columns[-1]) / 2 if columns.size else (inked.shape[1] - 1) / 2
+    return float(across), (top + foot) / 2
 
 
 def _curves(inked: NDArray[np.uint8], *, px_per_mm: float) -> NDArray[np.uint8]:

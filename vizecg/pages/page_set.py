@@ -143,9 +143,18 @@ def take_in(upload: Upload, *, row: int, ecg_id: int, copy: int, spec: Canonical
         "is_ecg": taken.is_ecg,
         "ink_fraction": float((taken.canonical < 128).mean()),
         "mean": float(taken.canonical.mean()),
+        "homography": json.dumps(_to_canonical(upload, taken)),
         "strips": json.dumps([_described(placed) for placed in upload.strips]),
     }
     return DrawnPage(canonical=taken.canonical, entry=entry)
+
+
+def _to_canonical(upload: Upload, taken: intake.Intake) -> list[float] | None:
+    """Nine numbers, row by row, that take pixels of the drawn page to those of its canonical picture."""
+    if upload.homography is None:
+        return None
+    matrix = taken.homography @ upload.homography
+    return [float(f"{value:.9g}") for value in (matrix / matrix[2, 2]).ravel()]
 
 
 def _described(placed: PlacedStrip) -> dict[str, Any]:

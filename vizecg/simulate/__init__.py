@@ -4,6 +4,6 @@ The embedded default of every run that has no real records, and benchmarks of
 any size. They look like electrocardiograms; they have no medical meaning.
 """
 
-from vizecg.simulate.database import write_database
+from vizecg.simulate.database import recordings, write_database
 
-__all__ = ["write_database"]
+__all__ = ["recordings", "write_database"]

@@ -19,7 +19,7 @@ from vizecg.executors import InlineExecutor, in_order
 from vizecg.publish import locked
 from vizecg.simulate.cohort import Case, Stream, case, folds, patient_of_each_record
 from vizecg.simulate.heart import SAMPLING_HZ
-from vizecg.simulate.recording import LOW_SAMPLING_HZ, Microvolts, record
+from vizecg.simulate.recording import LOW_SAMPLING_HZ, Microvolts, Recording, record
 from vizecg.simulate.statements import COLUMNS, NAMES, row
 from vizecg.statements import STATEMENTS
 
@@ -155,16 +155,7 @@ def _write_records(job: _Job, *, folder: Path, seed: int, rates: Sequence[int]) 
     """Draw and write a few records; gives each file's name and SHA-256."""
     sums = []
     for ecg_id, patient_id in enumerate(job.patients, start=job.first_ecg_id):
-        one = case(seed=seed, ecg_id=ecg_id, patient_id=patient_id)
-        recording = record(
-            one.codes,
-            rhythm=one.rhythm,
-            age_years=one.age_years,
-            severity=one.severity,
-            noise=one.noise,
-            patient=(seed, Stream.HEART, patient_id),
-            visit=(seed, Stream.RECORDING, ecg_id),
-        )
+        recording = _recording_of(case(seed=seed, ecg_id=ecg_id, patient_id=patient_id), seed=seed)
         for rate_hz in rates:
             name = _place(ecg_id, rate_hz=rate_hz)
             signal_uv = recording.low_uv if rate_hz == LOW_SAMPLING_HZ else recording.high_uv
@@ -173,6 +164,25 @@ def _write_records(job: _Job, *, folder: Path, seed: int, rates: Sequence[int]) 
             sums.append((f"{name}.dat", _write(folder / f"{name}.dat", samples)))
             sums.append((f"{name}.hea", _write(folder / f"{name}.hea", header.encode())))
     return sums
+
+
+def recordings(*, records: int, seed: int) -> Iterator[Recording]:
+    """Draw the records of `write_database` one by one, in memory."""
+    for ecg_id, patient_id in enumerate(patient_of_each_record(records=records, seed=seed).tolist(), start=1):
+        yield _recording_of(case(seed=seed, ecg_id=ecg_id, patient_id=patient_id), seed=seed)
+
+
+def _recording_of(one: Case, *, seed: int) -> Recording:
+    """Record a case as the database of that seed has it."""
+    return record(
+        one.codes,
+        rhythm=one.rhythm,
+        age_years=one.age_years,
+        severity=one.severity,
+        noise=one.noise,
+        patient=(seed, Stream.HEART, one.patient_id),
+        visit=(seed, Stream.RECORDING, one.ecg_id),
+    )
 
 
 def _place(ecg_id: int, *, rate_hz: int) -> str:

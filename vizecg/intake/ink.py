@@ -1,0 +1,122 @@
+"""A picture of paper -> how much ink lies where: the light evened out, the grid cut off."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vizecg.intake.files import Pixels
+
+# The light is taken from cells of 1 mm; the brightest within 9 mm is paper, whatever is drawn there.
+_PAPER_WITHIN_MM: Final = 9
+_INK_PERCENTILE: Final = 99.7
+_GRID_PERCENTILE: Final = 99.0
+_NEAR_INK_MM: Final = 1.2
+_EDGE_PERCENTILE: Final = 99.7
+# Glare: as light as can be, over a wide place, on a picture whose paper is not.
+_BURNT_OUT, _WELL_LIT, _GLARE_MM = 253, 246, 11
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Channels:
+    """A picture in its lightest and darkest channel.
+
+    Every printed grid but a black one is bright in some channel (pink and orange
+    in red, blue in blue), so the lightest shows ink and the darkest shows the grid.
+    """
+
+    lightest: NDArray[np.uint8]
+    darkest: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ink:
+    """What is drawn, and how it is lit."""
+
+    drawn: NDArray[np.uint8]
+    """(height, width) coverage by ink, 0–255, without the grid."""
+
+    darkness: NDArray[np.uint8]
+    """(height, width) the same with the grid, not stretched."""
+
+    contrast: int
+    """Levels of 255 between paper and ink."""
+
+    light: float
+    """Brightness of the paper, 0–1, in the middle of its range."""
+
+    evenness: float
+    """Its darkest place over its brightest."""
+
+    edge_mm: float
+    """How far it is from paper to ink at a sharp edge."""
+
+    glare_share: float
+    """Of the page, lost to a reflection."""
+
+
+def split(image: Pixels) -> Channels:
+    """Take the lightest and darkest channel; of a gray picture both are itself."""
+    if image.ndim == 2:
+        return Channels(lightest=image, darkest=image)
+    red, green, blue = cv2.split(image)
+    return Channels(
+        lightest=np.asarray(cv2.max(cv2.max(red, green), blue), dtype=np.uint8),
+        darkest=np.asarray(cv2.min(cv2.min(red, green), blue), dtype=np.uint8),
+    )
+
+
+def read_ink(page: NDArray[np.uint8], *, px_per_mm: float) -> Ink:
+    """Separate ink from paper and grid.
+
+    The grid's darkness is measured on this very picture, away from ink: in a
+    coloured upload hardly any is left, in a gray one it is most of the paper.
+
+    Args:
+        page: (height, width), the lightest channel.
+        px_per_mm: its scale.
+    """
+    height, width = page.shape
+    size_mm = (max(1, round(width / px_per_mm)), max(1, round(height / px_per_mm)))
+    cells = np.asarray(cv2.resize(page, size_mm, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    brightest = cv2.dilate(cells, np.ones((_PAPER_WITHIN_MM, _PAPER_WITHIN_MM), np.uint8))
+    paper = cv2.GaussianBlur(brightest, (0, 0), _PAPER_WITHIN_MM / 2)
+    lit = cv2.divide(page, cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR), scale=255)
+    darkness = 255 - np.asarray(lit, dtype=np.uint8)
+    contrast = percentile(darkness, _INK_PERCENTILE)
+    near_px = round(_NEAR_INK_MM * px_per_mm) | 1
+    near_ink = cv2.dilate(np.asarray(darkness > contrast // 2, dtype=np.uint8), np.ones((near_px, near_px), np.uint8))
+    grid = percentile(darkness, _GRID_PERCENTILE, where=np.asarray(near_ink == 0, dtype=np.uint8))
+    levels = np.clip((np.arange(256) - grid) * (255 / max(contrast - grid, 1)), 0, 255)
+    low, middle, high = np.percentile(paper, (3, 50, 97))
+    return Ink(
+        drawn=np.asarray(cv2.LUT(darkness, np.rint(levels).astype(np.uint8)), dtype=np.uint8),
+        darkness=darkness,
+        contrast=contrast,
+        light=float(middle) / 255,
+        evenness=float(low / max(high, 1.0)),
+        edge_mm=_edge_mm(darkness, contrast=contrast, px_per_mm=px_per_mm),
+        glare_share=_glare_share(cells, paper=float(middle)),
+    )
+
+
+def _edge_mm(darkness: NDArray[np.uint8], *, contrast: int, px_per_mm: float) -> float:
+    """Contrast over the steepest common slope. The slope is taken down the page: traces are flatter than upright."""
+    step = np.asarray(cv2.absdiff(darkness[1:], darkness[:-1]), dtype=np.uint8)
+    return contrast / max(percentile(step, _EDGE_PERCENTILE), 1) / px_per_mm
+
+
+def _glare_share(cells: NDArray[np.uint8], *, paper: float) -> float:
+    if paper > _WELL_LIT:
+        return 0.0
+    burnt = np.asarray(cells >= _BURNT_OUT, dtype=np.uint8)
+    spot = cv2.morphologyEx(burnt, cv2.MORPH_OPEN, np.ones((_GLARE_MM, _GLARE_MM), np.uint8))
+    return float(np.asarray(spot).mean())
+
+
+def percentile(values: NDArray[np.uint8], percent: float, *, where: NDArray[np.uint8] | None = None) -> int:
+    """Smallest level that `percent` of the values (those where the mask is set) do not exceed; 0 where none are."""
+    counts = np.cumsum(cv2.calcHist([values], [0], where, [256], [0, 256]))
+    return int(np.searchsorted(counts, counts[-1] * percent / 100)) if counts[-1] > 0 else 0
