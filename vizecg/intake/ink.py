@@ -11,6 +11,7 @@ from vizecg.intake.files import Pixels
 
 # The light is taken from cells of 1 mm; the brightest within 9 mm is paper, whatever is drawn there.
 _PAPER_WITHIN_MM: Final = 9
+_SURFACE_MM: Final = 3.0
 _INK_PERCENTILE: Final = 99.7
 _GRID_PERCENTILE: Final = 99.0
 _NEAR_INK_MM: Final = 1.2
@@ -84,7 +85,7 @@ def read_ink(page: NDArray[np.uint8], *, px_per_mm: float) -> Ink:
     brightest = cv2.dilate(cells, np.ones((_PAPER_WITHIN_MM, _PAPER_WITHIN_MM), np.uint8))
     paper = cv2.GaussianBlur(brightest, (0, 0), _PAPER_WITHIN_MM / 2)
     lit = cv2.divide(page, cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR), scale=255)
-    darkness = 255 - np.asarray(lit, dtype=np.uint8)
+    darkness = _without_surfaces(255 - np.asarray(lit, dtype=np.uint8), px_per_mm=px_per_mm)
     contrast = percentile(darkness, _INK_PERCENTILE)
     near_px = round(_NEAR_INK_MM * px_per_mm) | 1
     near_ink = cv2.dilate(np.asarray(darkness > contrast // 2, dtype=np.uint8), np.ones((near_px, near_px), np.uint8))
@@ -100,6 +101,13 @@ def read_ink(page: NDArray[np.uint8], *, px_per_mm: float) -> Ink:
         edge_mm=_edge_mm(darkness, contrast=contrast, px_per_mm=px_per_mm),
         glare_share=_glare_share(cells, paper=float(middle)),
     )
+
+
+def _without_surfaces(darkness: NDArray[np.uint8], *, px_per_mm: float) -> NDArray[np.uint8]:
+    """Leave what a pen may have drawn: a finger, the table or a copier's lid is wider, and darker than any ink."""
+    side_px = round(_SURFACE_MM * px_per_mm) | 1
+    surfaces = cv2.morphologyEx(darkness, cv2.MORPH_OPEN, np.ones((side_px, side_px), np.uint8))
+    return np.asarray(cv2.subtract(darkness, surfaces), dtype=np.uint8)
 
 
 def _edge_mm(darkness: NDArray[np.uint8], *, contrast: int, px_per_mm: float) -> float:

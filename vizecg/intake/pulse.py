@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vizecg.intake.ink import percentile
+
 PULSE_PX_PER_MM: Final = 2.0
 """The scale at which pulses are looked for: a pen is one pixel."""
 
@@ -28,7 +30,10 @@ _SAME_COLUMN_PX: Final = 2
 _SCALES_TRIED: Final = (1.0, 0.97, 1.03, 0.94, 1.06, 0.91, 1.1, 0.87, 1.15, 0.83, 1.2, 0.79, 0.75)
 _SURE_OF_SCALE: Final = 1.9
 _CLEARLY_BETTER: Final = 1.12
-_FULL_INK: Final = 90
+# A thin pen between two pixels is half as dark in each, and paler than where strokes are dense: from so much of what
+# the darkest ink has it is ink.
+_PEN_SHARE, _PEN_PERCENTILE = 0.6, 98.5
+_FULL_INK: Final = (40, 90)
 _CLEAR_PX: Final = 3  # how far a stroke reaches once it is dilated
 
 
@@ -65,8 +70,8 @@ def read_pulses(
         forms_mm: heights and widths to look for.
         millimetre: how many millimetres of the paper one of `ink` is, where its scale is but a guess.
     """
-    # A thin pen between two pixels is half as dark in each: from `_FULL_INK` upwards it is ink.
-    dark = cv2.dilate(ink, np.ones((3, 3), np.uint8)).astype(np.float32) / np.float32(_FULL_INK)
+    full_ink = float(np.clip(_PEN_SHARE * percentile(ink, _PEN_PERCENTILE), *_FULL_INK))
+    dark = cv2.dilate(ink, np.ones((3, 3), np.uint8)).astype(np.float32) / np.float32(full_ink)
     np.minimum(dark, np.float32(1), out=dark)
     width_px = max(24, round(_AT_ENDS_SHARE * dark.shape[1]))
     ends = (dark[:, :width_px], dark[:, -width_px:])

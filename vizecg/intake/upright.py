@@ -24,11 +24,14 @@ _PATCH_MM: Final = (24.0, 8.0)  # half width and half height
 # Four pulses weigh 4 and are hardly ever seen where none are; the form of beats is worth 1.5 on an ordinary page.
 _PULSES_DECIDE: Final = 3.0
 _BEYOND_DOUBT: Final = (3, 0.85)
+_USUAL_MM_PER_MV: Final = 10.0
 _BEATS_WEIGHT: Final = 12.0
 _USUAL: Final = 0.8  # people seldom send pages upside down
 # A page on which ink runs neither way clearly is looked at both ways.
-_SURE_OF_AXIS: Final = 1.0
-_AXIS_WEIGHT: Final = 1.5
+_EVENNESS_WEIGHT: Final = 2.0
+_MOST_OF_INK: Final = (0.1, 0.9)
+_SURE_OF_AXIS: Final = 2.5
+_AXIS_WEIGHT: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +50,11 @@ def find_upright(ink: NDArray[np.uint8]) -> Uprightness:
     Args:
         ink: (height, width) coverage by ink, 0–255, at `PULSE_PX_PER_MM`, in any of the four directions.
     """
-    across = _run_across(ink)
+    inked = np.asarray(ink > _INKED, dtype=np.uint8)
+    across = _run_across(inked) + _EVENNESS_WEIGHT * _meet_evenly(inked)
     ways = (0, 1) if across >= 0 else (1, 0)
     best = _either_way_up(ink, lying=ways[0])
-    if abs(across) < _SURE_OF_AXIS:
+    if abs(across) < _SURE_OF_AXIS and _weight(best.pulses) < _PULSES_DECIDE:
         other = _either_way_up(ink, lying=ways[1])
         if _weight(other.pulses) > _weight(best.pulses) + _AXIS_WEIGHT * abs(across):
             return other
@@ -61,7 +65,7 @@ def _either_way_up(ink: NDArray[np.uint8], *, lying: int) -> Uprightness:
     level = np.ascontiguousarray(np.rot90(ink, lying))
     over = np.ascontiguousarray(level[::-1, ::-1])
     pulses = read_pulses(level)
-    if pulses is not None and pulses.number >= _BEYOND_DOUBT[0] and pulses.score > _BEYOND_DOUBT[1]:
+    if pulses is not None and _beyond_doubt(pulses):
         return Uprightness(quarter_turns=lying, pulses=pulses)
     pulses_over = read_pulses(over)
     votes = _weight(pulses) - _weight(pulses_over) + (0 if lying else _USUAL)
@@ -71,20 +75,45 @@ def _either_way_up(ink: NDArray[np.uint8], *, lying: int) -> Uprightness:
     return Uprightness(quarter_turns=lying + 2 * upside_down, pulses=pulses_over if upside_down else pulses)
 
 
+def _beyond_doubt(pulses: PulseReading) -> bool:
+    """Several clear ones; a square of half their height may also be the top of a wide QRS."""
+    number, score = _BEYOND_DOUBT
+    return pulses.number >= number and pulses.score > score and pulses.mm_per_mv >= _USUAL_MM_PER_MV
+
+
 def _weight(pulses: PulseReading | None) -> float:
     return 0.0 if pulses is None else pulses.weight
 
 
-def _run_across(ink: NDArray[np.uint8]) -> float:
+def _run_across(inked: NDArray[np.uint8]) -> float:
     """Above 0 where what is connected is wider than high: a trace runs on for seconds, however tall its QRS.
 
     The logarithm of width over height, weighted by ink.
     """
-    inked = cv2.morphologyEx(np.asarray(ink > _INKED, dtype=np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    boxes = cv2.connectedComponentsWithStats(np.asarray(inked, dtype=np.uint8))[2][1:].astype(np.float64)
+    closed = np.asarray(cv2.morphologyEx(inked, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), dtype=np.uint8)
+    boxes = cv2.connectedComponentsWithStats(closed)[2][1:].astype(np.float64)
     width, height, area = boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT], boxes[:, cv2.CC_STAT_AREA]
     long = np.maximum(width, height) > _LONG_MM * PULSE_PX_PER_MM
     return float(area[long] @ np.log(width[long] / height[long]) / max(area[long].sum(), 1.0))
+
+
+def _meet_evenly(inked: NDArray[np.uint8]) -> float:
+    """Above 0 where lines down the page meet ink more evenly than lines across: each meets every row once.
+
+    A line across meets nothing between rows, and every beat where it cuts through them. The
+    logarithm of one coefficient of variation over the other.
+    """
+    down, across = _unevenness(inked), _unevenness(np.ascontiguousarray(inked.T))
+    return float(np.log(across / down))
+
+
+def _unevenness(inked: NDArray[np.uint8]) -> float:
+    """Coefficient of variation of how often columns meet ink, where most of it is."""
+    starts = cv2.reduce(cv2.subtract(inked[1:], inked[:-1]), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+    along = np.cumsum(cv2.reduce(inked, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0])
+    left, right = np.searchsorted(along, along[-1] * np.array(_MOST_OF_INK)).tolist()
+    met = cv2.blur(starts[:, left : right + 1], (3, 1))
+    return float(max(met.std(), 0.01) / max(met.mean(), 0.1))
 
 
 def beat_patches(ink: NDArray[np.uint8]) -> NDArray[np.float32]:
