@@ -18,7 +18,7 @@ from serving.settings import ServingSettings
 from serving.uploads import FIELD, read_picture
 from serving.watcher import Served, ServedModel
 from vizecg.answer import Answer
-from vizecg.intake import ImageTooLarge, UnreadableImage, UnsupportedImage
+from vizecg.intake import READ, ImageTooLarge, UnreadableImage, UnsupportedImage
 
 router = APIRouter()
 
@@ -49,7 +49,7 @@ def _problem(description: str, detail: str, status: HTTPStatus) -> dict[str, Any
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: _problem("The bytes cannot be read", "the picture ends early", HTTPStatus.BAD_REQUEST),
     413: _problem("Too many bytes or pixels", "the picture is too large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-    415: _problem("Not a kind of picture that is read", "not a PNG or JPEG", HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    415: _problem("Not a kind of picture that is read", f"not a {READ} file", HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     422: _problem("Nothing was sent", "no picture was sent", HTTPStatus.UNPROCESSABLE_ENTITY),
     503: _problem("No model yet; see Retry-After", "no model is ready", HTTPStatus.SERVICE_UNAVAILABLE),
 }

@@ -9,6 +9,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from serving.problems import ProblemError
+from vizecg.intake import READ
 
 FIELD: Final = "file"
 _FORM_OVERHEAD_BYTES: Final = 64_000
@@ -37,7 +38,7 @@ async def read_picture(request: Request, *, max_bytes: int) -> bytes:
             HTTPStatus.UNPROCESSABLE_ENTITY,
             f"no picture was sent; send its bytes as the body, or as multipart form field {FIELD!r}",
             got="0 bytes",
-            allowed="one PNG or JPEG file",
+            allowed=f"one {READ} file",
         )
     return data
 

@@ -354,7 +354,11 @@ def dicom_without_picture(folder, scan):
 
 
 UNREADABLE = {
-    "text": (bytes_of(b"this is no picture"), Reason.IMAGE_UNREADABLE, "must be a PNG or JPEG file, got something"),
+    "text": (
+        bytes_of(b"this is no picture"),
+        Reason.IMAGE_UNREADABLE,
+        "TIFF or PDF file, got something",
+    ),
     "empty": (bytes_of(b""), Reason.IMAGE_UNREADABLE, "got an empty file"),
     "cut PNG": (cut("PNG"), Reason.IMAGE_UNREADABLE, "the PNG file is broken or cut off"),
     "cut JPEG": (cut("JPEG"), Reason.IMAGE_UNREADABLE, "the JPEG file is broken or cut off"),

@@ -206,7 +206,7 @@ def check_goldens(predictor: "Predictor", *, folder: Path) -> None:
     """
     tolerance = read(folder)[1].tolerance
     for golden in read_goldens(folder):
-        canonical = intake.normalise(intake.decode(golden.data), spec=predictor.model.spec).canonical
+        canonical = intake.normalise(intake.open_upload(golden.data), spec=predictor.model.spec).canonical
         _check_golden(golden, canonical, predictor=predictor, tolerance=tolerance, folder=folder)
 
 

@@ -237,7 +237,7 @@ def _write_goldens(staging: Path, *, pages: list[bytes], model: ImageModel, oper
     place.mkdir()
     entries = []
     for at, data in enumerate(pages):
-        taken = intake.normalise(intake.decode(data), spec=model.spec)
+        taken = intake.normalise(intake.open_upload(data), spec=model.spec)
         if not taken.is_ecg:
             raise InputError(f"the intake takes golden page {at} for no ECG: {[f.message for f in taken.findings]}")
         entry = _golden(f"page-{at}", taken.canonical, model=model, operating_point=operating_point)

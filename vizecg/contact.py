@@ -84,7 +84,7 @@ def _strip(record_set: "RecordSet", *, code: str, row: int, recipe: PageRecipe) 
     for copy in range(min(recipe.copies, 2)):
         upload = upload_of(record_set, row, copy=copy, recipe=recipe)
         picture = intake.decode(upload.data)
-        taken = intake.normalise(picture, spec=recipe.spec)
+        taken = intake.normalise(intake.open_upload(upload.data), spec=recipe.spec)
         findings = ", ".join(finding.code for finding in taken.findings) or "no findings"
         printed = " · on paper" if upload.style == ON_PAPER else ""
         left = _tile(picture, f"{code} · record {ecg_id}{printed} · copy {copy} · camera {upload.camera}")

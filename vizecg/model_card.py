@@ -33,9 +33,9 @@ def _purpose(contract: Contract) -> str:
 
 {contract.intended_use}
 
-Input: a picture (PNG or JPEG) of one printed 12-lead ECG at {scales}. The intake makes {contract.image.width_px} × \
-{contract.image.height_px} gray pixels of it, {contract.image.px_per_mm:g} to the millimetre, a field of \
-{width_mm:.0f} × {height_mm:.0f} mm. Labels may occur together."""
+Input: a picture (PNG, JPEG, TIFF or PDF) of one printed 12-lead ECG at {scales}. The intake makes \
+{contract.image.width_px} × {contract.image.height_px} gray pixels of it, {contract.image.px_per_mm:g} to the \
+millimetre, a field of {width_mm:.0f} × {height_mm:.0f} mm. Labels may occur together."""
 
 
 def _scores(contract: Contract, *, scores: dict[str, Any]) -> str:

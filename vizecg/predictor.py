@@ -183,7 +183,7 @@ class Predictor:
         """Answer for one picture.
 
         Args:
-            data: bytes of a PNG or JPEG file.
+            data: bytes of a PNG, JPEG, TIFF or PDF file; of several pages the first is read.
             request_id: names the answer; without one it gets its own.
 
         Raises:
@@ -192,9 +192,9 @@ class Predictor:
         """
         clock = _Clock()
         with clock.phase("decode"):
-            image = intake.decode(data)
+            picture = intake.open_upload(data)
         with clock.phase("intake"):
-            taken = intake.normalise(image, spec=self.model.spec)
+            taken = intake.normalise(picture, spec=self.model.spec)
         decision, labels = self._decide(taken, clock)
         return Answer(
             request_id=request_id or uuid.uuid4().hex,

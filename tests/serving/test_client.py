@@ -19,7 +19,10 @@ def test_a_client_gets_the_answer_the_model_gives(service, bundle, page_png):
 
 
 def test_a_refusal_has_the_problem_of_the_service(service):
-    with Client(service) as client, pytest.raises(RequestRefused, match="the picture must be a PNG or JPEG") as refused:
+    with (
+        Client(service) as client,
+        pytest.raises(RequestRefused, match="the picture must be a PNG, JPEG") as refused,
+    ):
         client.predict(b"text")
     assert refused.value.status == 415
     assert refused.value.problem["title"] == "Unsupported Media Type"

@@ -40,7 +40,9 @@ def test_every_file_gets_a_line_and_one_that_cannot_be_read_makes_the_code_2(
     )
     text, missing, good = lines(capsys)
     assert code == 2
-    assert text["error"].startswith("the picture must be a PNG or JPEG file, got something that starts with b'Dear")
+    assert text["error"].startswith(
+        "the picture must be a PNG, JPEG, TIFF or PDF file, got something that starts with b'Dear"
+    )
     assert missing == {"file": str(images[1]), "error": "cannot be read: no such file or directory"}
     assert good["file"] == str(images[2])
     assert good["decision"] == "ok"

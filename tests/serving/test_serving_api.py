@@ -91,11 +91,13 @@ def test_a_picture_that_decodes_always_gets_an_answer(api):
 
 def test_a_text_file_sent_as_a_png_is_415(api):
     response = api.post("/v1/predict", files={"file": ("ecg.png", b"Dear doctor,", "image/png")})
-    assert refusal(response, 415).startswith("the picture must be a PNG or JPEG file, got something that starts with")
+    assert refusal(response, 415).startswith(
+        "the picture must be a PNG, JPEG, TIFF or PDF file, got something that starts with"
+    )
 
 
 def test_a_pdf_is_415_and_says_what_to_do(api):
-    assert "a PDF: export it as PNG or JPEG" in refusal(api.post("/v1/predict", content=b"%PDF-1.7\n..."), 415)
+    assert "a GIF: export it as PNG or JPEG" in refusal(api.post("/v1/predict", content=b"GIF89a..."), 415)
 
 
 def test_a_truncated_picture_is_400(api, page_png):

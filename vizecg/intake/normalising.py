@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vizecg.intake.files import Pixels
+from vizecg.intake.files import DEFAULT_LIMITS, DecodeLimits, Picture, Pixels, open_picture
 from vizecg.intake.findings import Finding, findings_of, several_pages, too_small
 from vizecg.intake.geometry import (
     Homography,
@@ -34,12 +34,15 @@ from vizecg.intake.paper import Paper, find_paper
 from vizecg.intake.pulse import PULSE_PX_PER_MM, PulseReading, scale_by_pulses
 from vizecg.intake.skew import read_skew_deg
 from vizecg.intake.traces import TraceReading, read_traces
-from vizecg.intake.upright import find_upright
+from vizecg.intake.upright import find_upright, possible_turns
 
-# Measured and cleaned at this scale: a grid line of 0.1–0.3 mm is still a pixel, and a large upload no burden.
-_WORKING_PX_PER_MM: Final = 5.0
-_NOT_WORTH_SHRINKING: Final = 0.9
-_TRACES_PX_PER_MM: Final = 3.75
+# Paper and grid are measured at this scale or up to the larger one: a grid line of 0.1–0.3 mm is still a pixel, and a
+# large upload no burden. Whole numbers of pixels are averaged fastest, so most uploads end between the two.
+_WORKING_PX_PER_MM, _MOST_PX_PER_MM = 3.75, 5.6
+# A JPEG is unpacked at this scale or more; what was smoothed by the cosine transform bears less reduction.
+_UNPACKED_PX_PER_MM: Final = 4.4
+# Ink is read at this scale or a little more: a pen of 0.3 mm is still a pixel.
+_INK_PX_PER_MM: Final = 2.9
 _LARGEST_PAGE_MM: Final = 420.0
 _LETTER_MM: Final = (279.4, 215.9)
 # Canonical darkness of dense ink. Less than 255 leaves room for strokes that cross.
@@ -144,24 +147,36 @@ class _Page:
     grid: GridReading
 
 
-def normalise(image: Pixels, *, spec: CanonicalSpec, pages: int = 1) -> Intake:
+def open_upload(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> Picture:
+    """Unpack an upload as finely as `normalise` looks at it.
+
+    Raises:
+        UnreadableImage, UnsupportedImage, ImageTooLarge: as `decode`.
+    """
+    long_px, short_px = (math.ceil(side_mm * _UNPACKED_PX_PER_MM) for side_mm in A4_MM)
+    return open_picture(data, limits=limits, enough_px=(long_px, short_px))
+
+
+def normalise(image: Pixels | Picture, *, spec: CanonicalSpec) -> Intake:
     """Find the page in a picture, measure it, and cut out the field that the model sees.
 
     Args:
-        image: (height, width) gray or (height, width, 3) RGB.
+        image: (height, width) gray or (height, width, 3) RGB, or what `open_upload` unpacked.
         spec: size and scale of the field.
-        pages: how many pages the file has that the picture is the first of.
 
     Raises:
         ValueError: the image has another shape or is not uint8.
     """
-    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
-        raise ValueError(f"image must be (height, width) or (height, width, 3) uint8, got {image.shape} {image.dtype}")
-    extent = extent_px_per_mm(*image.shape[:2])
-    if min(image.shape[:2]) < 16:
-        return _unusable(spec, px_per_mm=extent)
-    working = _shrunk(image, factor=min(1.0, _WORKING_PX_PER_MM / extent))
-    factors = (working.shape[1] / image.shape[1], working.shape[0] / image.shape[0])
+    picture = image if isinstance(image, Picture) else Picture.of(image)
+    pixels, (upload_width, upload_height) = picture.pixels, picture.upload_px
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
+        raise ValueError(
+            f"image must be (height, width) or (height, width, 3) uint8, got {pixels.shape} {pixels.dtype}"
+        )
+    if min(pixels.shape[:2]) < 16:
+        return _unusable(spec, px_per_mm=extent_px_per_mm(upload_height, upload_width))
+    working = _shrunk(pixels)
+    factors = (working.shape[1] / upload_width, working.shape[0] / upload_height)
     flat = _flattened(working)
     scale = spec.px_per_mm * _supersampling(spec)
     page, scale_from = _measured(flat, px_per_mm=scale)
@@ -169,12 +184,9 @@ def normalise(image: Pixels, *, spec: CanonicalSpec, pages: int = 1) -> Intake:
     upright = find_upright(_reduced(ink.drawn, factor=PULSE_PX_PER_MM / scale))
     turns = upright.quarter_turns
     drawn = np.ascontiguousarray(np.rot90(ink.drawn, turns))
-    coarse = min(1.0, _TRACES_PX_PER_MM / scale)
-    traces = read_traces(
-        _reduced(drawn, factor=coarse), contrast=ink.contrast, px_per_mm=scale * coarse, field_mm=spec.field_mm
-    )
+    traces = read_traces(drawn, contrast=ink.contrast, px_per_mm=scale, field_mm=spec.field_mm)
     height, width = page.lightest.shape
-    field = _field_in(drawn.shape, traces=traces, spec=spec, coarse=coarse)
+    field = _field_in(drawn.shape, traces=traces, spec=spec)
     # Field -> upright page -> page -> flat -> working -> upload.
     to_upload = (
         scaling(1 / factors[0], 1 / factors[1])
@@ -191,7 +203,7 @@ def normalise(image: Pixels, *, spec: CanonicalSpec, pages: int = 1) -> Intake:
     found = findings_of(ink, traces, px_per_mm=px_per_mm, scale_from=scale_from, cut_off=cut_off)
     return Intake(
         canonical=_canonical(shown, field=field, spec=spec),
-        findings=(*found, *_about_pages(pages)),
+        findings=(*found, *_about_pages(picture.pages)),
         px_per_mm=px_per_mm,
         scale_from=scale_from,
         rotation_deg=local_turn_deg(to_upload, middle),
@@ -241,26 +253,27 @@ def _about_pages(number: int) -> Iterator[Finding]:
         yield several_pages(number)
 
 
-def _shrunk(image: Pixels, *, factor: float) -> Pixels:
-    """Reduce to `factor`, first by whole pixels and then by the rest: several times faster than by area at once."""
-    whole = int(1 / factor)
-    height, width = image.shape[0] // whole, image.shape[1] // whole
+def _shrunk(pixels: Pixels) -> Pixels:
+    """Reduce to the working scale, by whole pixels where that will do: several times faster than by any rate."""
+    scale = extent_px_per_mm(*pixels.shape[:2])
+    whole = max(1, int(scale / _WORKING_PX_PER_MM))
+    height, width = pixels.shape[0] // whole, pixels.shape[1] // whole
     if whole > 1:
-        top, left = image.shape[0] % whole // 2, image.shape[1] % whole // 2
-        inner = image[top : top + height * whole, left : left + width * whole]
-        image = np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    rest = factor * whole
-    if rest > _NOT_WORTH_SHRINKING:
-        return image
+        top, left = pixels.shape[0] % whole // 2, pixels.shape[1] % whole // 2
+        inner = pixels[top : top + height * whole, left : left + width * whole]
+        pixels = np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    rest = _WORKING_PX_PER_MM * whole / scale
+    if scale / whole <= _MOST_PX_PER_MM:
+        return pixels
     # Reading between pixels, as the resize below does, misses what a step of 1 / rest jumps over; this blur spreads it.
-    spread = cv2.GaussianBlur(image, (3, 3), 0.5 * math.sqrt(1 / rest**2 - 1))
+    spread = cv2.GaussianBlur(pixels, (3, 3), 0.5 * math.sqrt(1 / rest**2 - 1))
     size = (round(width * rest), round(height * rest))
     return np.asarray(cv2.resize(spread, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def _supersampling(spec: CanonicalSpec) -> int:
-    """Pixels of the page for one canonical pixel: about the working scale, so that nothing is lost on the way."""
-    return max(1, round(_WORKING_PX_PER_MM * 0.9 / spec.px_per_mm))
+    """Pixels of the page for one canonical pixel, along each axis."""
+    return max(1, math.ceil(_INK_PX_PER_MM / spec.px_per_mm))
 
 
 def _flattened(working: Pixels) -> _Flat:
@@ -294,7 +307,8 @@ def _measured(flat: _Flat, *, px_per_mm: float) -> tuple[_Page, Literal["grid", 
     turned = replace(grid, rotation_deg=read_skew_deg(_ink_for_pulses(page, px_per_mm=px_per_mm)))
     if turned.rotation_deg:
         page = _page(flat, turned, px_per_mm=px_per_mm)
-    factor = scale_by_pulses(_ink_for_pulses(page, px_per_mm=px_per_mm))
+    ink = _ink_for_pulses(page, px_per_mm=px_per_mm)
+    factor = scale_by_pulses(ink, quarter_turns=possible_turns(ink))
     if factor is None:
         return page, source
     across, down = grid.px_per_mm
@@ -342,13 +356,13 @@ def _reduced(ink: NDArray[np.uint8], *, factor: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _field_in(shape: tuple[int, ...], *, traces: TraceReading, spec: CanonicalSpec, coarse: float) -> Homography:
+def _field_in(shape: tuple[int, ...], *, traces: TraceReading, spec: CanonicalSpec) -> Homography:
     """From pixels of the field, at the page's scale, to those of the upright page: about the chart's middle."""
     scale = _supersampling(spec)
     width, height = spec.width_px * scale, spec.height_px * scale
     middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
     if traces.middle_px is not None:
-        middle = ((traces.middle_px[0] + 0.5) / coarse - 0.5, (traces.middle_px[1] + 0.5) / coarse - 0.5)
+        middle = traces.middle_px
     # Whole pixels: nothing is read between them.
     return shifting(round(middle[0] - (width - 1) / 2), round(middle[1] - (height - 1) / 2))
 

@@ -8,7 +8,7 @@ lets a finger, a shadow or a curled corner disagree.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import cv2
@@ -21,7 +21,8 @@ from vizecg.intake.ink import split
 Corners = NDArray[np.float64]
 """(4, 2) x and y in pixels, clockwise from the corner that lies top left in the picture."""
 
-_ROUGH_PX: Final = 320
+# Edges are found to a fraction of a pixel, so a third of a millimetre a pixel is enough, and for a rough shape less.
+_SEARCHED_PX, _ROUGH_PX = 560, 280
 # Ink and grid are thinner than this share of the picture; the lightest within it is paper.
 _LIGHTEST_WITHIN: Final = 0.016
 _BORDER_SHARE: Final = 0.02
@@ -54,13 +55,24 @@ def find_paper(image: Pixels) -> Paper | None:
     Args:
         image: (height, width) gray or (height, width, 3) RGB.
     """
+    factor = max(1, max(image.shape[:2]) // _SEARCHED_PX)
+    small = _reduced(image, by=factor)
     gray = None
-    for rough in _rough_corners(image):
-        gray = _ground_and_paper(image) if gray is None else gray
+    for rough in _rough_corners(small):
+        gray = _ground_and_paper(small) if gray is None else gray
         paper = _exactly(gray, rough)
         if paper is not None:
-            return paper
+            return replace(paper, corners_px=(paper.corners_px + 0.5) * factor - 0.5)
     return None
+
+
+def _reduced(image: Pixels, *, by: int) -> Pixels:
+    """Average blocks of pixels; what does not fill one is left out, at the right and below."""
+    if by == 1:
+        return image
+    height, width = image.shape[0] // by, image.shape[1] // by
+    whole = image[: height * by, : width * by]
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _exactly(gray: NDArray[np.float32], rough: Corners) -> Paper | None:
@@ -83,7 +95,7 @@ def _exactly(gray: NDArray[np.float32], rough: Corners) -> Paper | None:
 
 def _ground_and_paper(image: Pixels) -> NDArray[np.float32]:
     """(height, width) brightness without ink and grid, so that the only steps left are the sheet's edges."""
-    reach = max(3, round(_LIGHTEST_WITHIN * max(image.shape[:2]) / 4)) | 1
+    reach = max(3, round(_LIGHTEST_WITHIN * max(image.shape[:2]) / 2)) | 1
     lightest = split(image).lightest
     opened = cv2.morphologyEx(lightest, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
     return np.asarray(cv2.GaussianBlur(opened, (0, 0), 1.2), dtype=np.float32)
@@ -91,15 +103,15 @@ def _ground_and_paper(image: Pixels) -> NDArray[np.float32]:
 
 def _rough_corners(image: Pixels) -> Iterator[Corners]:
     """Shapes that may be the sheet's: by colour, and where ground and paper have nearly one, by the edges between."""
-    factor = _ROUGH_PX / max(image.shape[:2])
-    small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    factor = max(1, round(max(image.shape[:2]) / _ROUGH_PX))
+    small = _reduced(image, by=factor)
     colours = np.repeat(small[:, :, None], 3, axis=2) if small.ndim == 2 else small
     reach = max(3, round(_LIGHTEST_WITHIN * _ROUGH_PX)) | 1
     without_ink = np.asarray(cv2.morphologyEx(colours, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8)), np.uint8)
     for mask in (_by_colour(without_ink), _by_edges(without_ink)):
         corners = None if mask is None else _quadrilateral(mask)
         if corners is not None:
-            yield (corners + 0.5) / factor - 0.5
+            yield (corners + 0.5) * factor - 0.5
 
 
 def _quadrilateral(mask: NDArray[np.uint8]) -> Corners | None:

@@ -6,6 +6,7 @@ upright sides with a flat roof, so one form is tried for each scale in use, and 
 counts is that several stand above one another.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,12 +21,13 @@ PULSE_PX_PER_MM: Final = 2.0
 
 _PULSE_S: Final = 0.2
 # Height at 10, 5 and 20 mm/mV, and width at 25 and 50 mm/s.
-_FORMS_MM: Final = tuple((height_mm, width_mm) for height_mm in (10.0, 5.0, 20.0) for width_mm in (5.0, 10.0))
+_FORMS_MM: Final = tuple((height_mm, width_mm) for height_mm in (10.0, 20.0, 5.0) for width_mm in (5.0, 10.0))
 _USUAL_FORM_MM: Final = (10.0, 5.0)
 _AT_ENDS_SHARE: Final = 0.2  # of the chart's width, where rows begin and end
 _LEAST_SCORE: Final = 0.55
 _LEAST_CLEAR: Final = 0.7
 _ONE_IS_ENOUGH: Final = 0.8
+_SEVERAL, _VERY_CLEAR = 3, 0.85
 _SAME_COLUMN_PX: Final = 2
 _SCALES_TRIED: Final = (1.0, 0.97, 1.03, 0.94, 1.06, 0.91, 1.1, 0.87, 1.15, 0.83, 1.2, 0.79, 0.75)
 _SURE_OF_SCALE: Final = 1.9
@@ -59,6 +61,11 @@ class PulseReading:
         """How much they are to be believed: the sum of their scores."""
         return self.number * self.score
 
+    @property
+    def is_beyond_doubt(self) -> bool:
+        """Several clear ones. A square of half their height may also be the top of a wide QRS."""
+        return self.number >= _SEVERAL and self.score > _VERY_CLEAR and self.mm_per_mv >= _USUAL_FORM_MM[0]
+
 
 def read_pulses(
     ink: NDArray[np.uint8], *, forms_mm: tuple[tuple[float, float], ...] = _FORMS_MM, millimetre: float = 1.0
@@ -75,11 +82,18 @@ def read_pulses(
     np.minimum(dark, np.float32(1), out=dark)
     width_px = max(24, round(_AT_ENDS_SHARE * dark.shape[1]))
     ends = (dark[:, :width_px], dark[:, -width_px:])
-    readings = [_best_column(np.ascontiguousarray(end), forms_mm, millimetre=millimetre) for end in ends]
-    return max((found for found in readings if found is not None), key=lambda found: found.weight, default=None)
+    best: PulseReading | None = None
+    for form_mm in forms_mm:
+        for end in ends:
+            found = _in_column(end, form_mm, millimetre=millimetre)
+            if found is not None and (best is None or found.weight > best.weight):
+                best = found
+        if best is not None and best.is_beyond_doubt:
+            break
+    return best
 
 
-def scale_by_pulses(ink: NDArray[np.uint8]) -> float | None:
+def scale_by_pulses(ink: NDArray[np.uint8], *, quarter_turns: Sequence[int]) -> float | None:
     """By what to multiply a guessed scale so that the pulses are as large as pulses are; None where none are clear.
 
     Without a grid a pulse of 5 × 10 mm is the only thing on a page whose size is known. Its
@@ -87,30 +101,26 @@ def scale_by_pulses(ink: NDArray[np.uint8]) -> float | None:
 
     Args:
         ink: (height, width) as for `read_pulses`, at a scale that is but a guess, in any direction.
+        quarter_turns: by how many, anticlockwise, it may have to be turned.
     """
     best_weight, best = _SURE_OF_SCALE, None
-    ways = [np.ascontiguousarray(np.rot90(ink, turns)) for turns in range(4)]
+    ways = [np.ascontiguousarray(np.rot90(ink, turns)) for turns in quarter_turns]
     for factor in _SCALES_TRIED:
         for picture in ways:
             found = read_pulses(picture, forms_mm=(_USUAL_FORM_MM,), millimetre=factor)
             # The guess comes first, and another must be clearly better.
             if found is not None and found.chest_mm_per_mv is None and found.weight > best_weight:
                 best_weight, best = _CLEARLY_BETTER * found.weight, factor
+                if found.is_beyond_doubt:
+                    return factor
     return best
 
 
-def _best_column(
-    dark: NDArray[np.float32], forms_mm: tuple[tuple[float, float], ...], *, millimetre: float
-) -> PulseReading | None:
-    best: PulseReading | None = None
-    for form_mm in forms_mm:
-        height_px, width_px = (round(mm * millimetre * PULSE_PX_PER_MM) for mm in form_mm)
-        score = _scores(dark, height_px=height_px, width_px=width_px)
-        stack = None if score is None else _stacked(score, height_px=height_px)
-        found = None if stack is None else _read(stack, dark, form_mm=form_mm, width_px=width_px)
-        if found is not None and (best is None or found.weight > best.weight):
-            best = found
-    return best
+def _in_column(dark: NDArray[np.float32], form_mm: tuple[float, float], *, millimetre: float) -> PulseReading | None:
+    height_px, width_px = (round(mm * millimetre * PULSE_PX_PER_MM) for mm in form_mm)
+    score = _scores(dark, height_px=height_px, width_px=width_px)
+    stack = None if score is None else _stacked(score, height_px=height_px)
+    return None if stack is None else _read(stack, dark, form_mm=form_mm, width_px=width_px)
 
 
 def _scores(dark: NDArray[np.float32], *, height_px: int, width_px: int) -> NDArray[np.float32] | None:

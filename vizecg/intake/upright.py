@@ -23,8 +23,6 @@ _BEATS_AT_MOST: Final = 160
 _PATCH_MM: Final = (24.0, 8.0)  # half width and half height
 # Four pulses weigh 4 and are hardly ever seen where none are; the form of beats is worth 1.5 on an ordinary page.
 _PULSES_DECIDE: Final = 3.0
-_BEYOND_DOUBT: Final = (3, 0.85)
-_USUAL_MM_PER_MV: Final = 10.0
 _BEATS_WEIGHT: Final = 12.0
 _USUAL: Final = 0.8  # people seldom send pages upside down
 # A page on which ink runs neither way clearly is looked at both ways.
@@ -50,8 +48,7 @@ def find_upright(ink: NDArray[np.uint8]) -> Uprightness:
     Args:
         ink: (height, width) coverage by ink, 0–255, at `PULSE_PX_PER_MM`, in any of the four directions.
     """
-    inked = np.asarray(ink > _INKED, dtype=np.uint8)
-    across = _run_across(inked) + _EVENNESS_WEIGHT * _meet_evenly(inked)
+    across = _rows_run_across(ink)
     ways = (0, 1) if across >= 0 else (1, 0)
     best = _either_way_up(ink, lying=ways[0])
     if abs(across) < _SURE_OF_AXIS and _weight(best.pulses) < _PULSES_DECIDE:
@@ -65,7 +62,7 @@ def _either_way_up(ink: NDArray[np.uint8], *, lying: int) -> Uprightness:
     level = np.ascontiguousarray(np.rot90(ink, lying))
     over = np.ascontiguousarray(level[::-1, ::-1])
     pulses = read_pulses(level)
-    if pulses is not None and _beyond_doubt(pulses):
+    if pulses is not None and pulses.is_beyond_doubt:
         return Uprightness(quarter_turns=lying, pulses=pulses)
     pulses_over = read_pulses(over)
     votes = _weight(pulses) - _weight(pulses_over) + (0 if lying else _USUAL)
@@ -75,14 +72,22 @@ def _either_way_up(ink: NDArray[np.uint8], *, lying: int) -> Uprightness:
     return Uprightness(quarter_turns=lying + 2 * upside_down, pulses=pulses_over if upside_down else pulses)
 
 
-def _beyond_doubt(pulses: PulseReading) -> bool:
-    """Several clear ones; a square of half their height may also be the top of a wide QRS."""
-    number, score = _BEYOND_DOUBT
-    return pulses.number >= number and pulses.score > score and pulses.mm_per_mv >= _USUAL_MM_PER_MV
-
-
 def _weight(pulses: PulseReading | None) -> float:
     return 0.0 if pulses is None else pulses.weight
+
+
+def possible_turns(ink: NDArray[np.uint8]) -> tuple[int, ...]:
+    """Quarter turns, anticlockwise, that may make a page upright: two, or four where it is not clear how rows run."""
+    across = _rows_run_across(ink)
+    if abs(across) < _SURE_OF_AXIS:
+        return (0, 1, 2, 3)
+    return (0, 2) if across > 0 else (1, 3)
+
+
+def _rows_run_across(ink: NDArray[np.uint8]) -> float:
+    """Above 0 where rows of traces run across the picture, below where they run down it; the more, the surer."""
+    inked = np.asarray(ink > _INKED, dtype=np.uint8)
+    return _run_across(inked) + _EVENNESS_WEIGHT * _meet_evenly(inked)
 
 
 def _run_across(inked: NDArray[np.uint8]) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vizecg import intake, publish
 from vizecg.intake import CanonicalSpec
 from vizecg.page.layout import PlacedStrip
-from vizecg.pages.uploads import PageRecipe, Upload, decoded
+from vizecg.pages.uploads import PageRecipe, Upload, opened
 
 PAGE_SET: Final = "page-set"
 SCHEMA_VERSION: Final = 3
@@ -128,7 +128,7 @@ def take_in(upload: Upload, *, row: int, ecg_id: int, copy: int, spec: Canonical
     Raises:
         InputError: it is no picture.
     """
-    taken = intake.normalise(decoded(upload.data, ecg_id=ecg_id), spec=spec)
+    taken = intake.normalise(opened(upload.data, ecg_id=ecg_id), spec=spec)
     entry = {
         "row": row,
         "ecg_id": ecg_id,

@@ -1,5 +1,7 @@
 """The file of a page, as an application would send it: drawn from a signal, or the paper a record came on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -103,7 +105,8 @@ def photograph_paper(paper: bytes, *, ecg_id: int, copy: int, recipe: PageRecipe
     preset = NO_CAMERA if copy == 0 else recipe.camera
     if preset == NO_CAMERA:
         return Upload(data=paper, style=ON_PAPER, camera=NO_CAMERA)
-    rgb = _for_camera(decoded(paper, ecg_id=ecg_id))
+    with _named(ecg_id):
+        rgb = _for_camera(intake.decode(paper))
     shot = camera.shoot(rgb, preset=preset, rng=_rng(recipe, _CAMERA_STREAM, ecg_id=ecg_id, copy=copy))
     return Upload(data=camera.encode(shot), style=ON_PAPER, camera=shot.preset)
 
@@ -142,14 +145,20 @@ def draw_upload(
     )
 
 
-def decoded(data: bytes, *, ecg_id: int) -> NDArray[np.uint8]:
-    """Unpack the page of a record, as the service does.
+def opened(data: bytes, *, ecg_id: int) -> intake.Picture:
+    """Unpack a file of a page as the service does.
 
     Raises:
-        InputError: it is no picture; the sentence names the record.
+        InputError: it is no picture; the message names the record.
     """
+    with _named(ecg_id):
+        return intake.open_upload(data)
+
+
+@contextmanager
+def _named(ecg_id: int) -> Iterator[None]:
     try:
-        return intake.decode(data)
+        yield
     except InputError as error:
         raise InputError(f"the page of record {ecg_id} cannot be read: {error}; run ingest again") from None
 

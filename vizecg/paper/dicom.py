@@ -5,13 +5,14 @@ Of the header only what the picture needs is read; nothing of the patient is kep
 
 import io
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from vizecg.intake import DecodeLimits, UnreadableImage, UnsupportedImage
-from vizecg.intake.files import Pixels
-from vizecg.paper.documents import check_pixels, read_pdf, which_page
+from vizecg.intake.files import Pixels, check_size, read_pdf
+from vizecg.paper.numbering import which_page
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -41,12 +42,13 @@ def read_dicom(data: bytes, *, page: int | None, limits: DecodeLimits) -> Pixels
         try:
             dataset = pydicom.dcmread(io.BytesIO(data))
             if dataset.get("SOPClassUID") == ENCAPSULATED_PDF:
-                return read_pdf(bytes(dataset.EncapsulatedDocument), page=page, limits=limits)
+                document = bytes(dataset.EncapsulatedDocument)
+                return read_pdf(document, choose=partial(which_page, page), limits=limits).pixels
             if "PixelData" not in dataset:
                 raise UnsupportedImage("the DICOM file holds neither a picture nor a PDF")
-            check_pixels(int(dataset.Columns), int(dataset.Rows), limits=limits)
+            check_size(int(dataset.Columns), int(dataset.Rows), limits=limits)
             frames = int(dataset.get("NumberOfFrames") or 1)
-            return _shown(dataset, frame=which_page(page, pages=frames))
+            return _shown(dataset, frame=which_page(page, frames))
         except _broken() as error:
             raise UnreadableImage(f"the DICOM file is broken or cut off ({type(error).__name__})") from None
 

@@ -5,7 +5,8 @@ behind: names of patients live there. The picture itself is not changed.
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from vizecg.intake import DecodeLimits, ImageTooLarge, UnreadableImage, UnsupportedImage, decode
-from vizecg.intake.files import Pixels
+from vizecg.intake.files import Pixels, is_pdf, is_tiff, read_pdf, read_tiff
 from vizecg.paper.dicom import is_dicom, read_dicom
-from vizecg.paper.documents import read_pdf, read_tiff
 from vizecg.paper.jpeg import without_metadata
+from vizecg.paper.numbering import which_page
 from vizecg.paper.table import PageFile
 from vizecg.recordings.offer import Reading, Refusal
 from vizecg.recordings.reading import Refused, refuse
@@ -26,12 +27,7 @@ from vizecg.sums import stays_inside
 LARGEST_FILE_BYTES: Final = 500_000_000
 """Of a document with many pages; one picture of it is held to the limits of the intake."""
 
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG: Final = b"\xff\xd8\xff"
-_TIFF: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_PDF: Final = b"%PDF-"
-_PDF_WITHIN: Final = 1024
-"""Readers accept other bytes before a PDF's first line, up to so many (ISO 32000-1, annex H)."""
 
 
 def read_pages(works: Sequence[PageFile], *, folder: Path) -> list[Reading | Refusal]:
@@ -78,13 +74,11 @@ def _as_upload(data: bytes, *, page: int | None) -> bytes:
         return _jpeg(data)
     if is_dicom(data):
         return encode_png(read_dicom(data, page=page, limits=limits))
-    reader: Callable[..., Pixels] | None = None
-    if data.startswith(_TIFF):
-        reader = read_tiff
-    elif _PDF in data[:_PDF_WITHIN]:
-        reader = read_pdf
-    if reader is not None:
-        return encode_png(reader(data, page=page, limits=limits))
+    chosen = partial(which_page, page)
+    if is_tiff(data):
+        return encode_png(read_tiff(data, choose=chosen, limits=limits).pixels)
+    if is_pdf(data):
+        return encode_png(read_pdf(data, choose=chosen, limits=limits).pixels)
     _only_page(page)
     return encode_png(decode(data))  # which says what else it may be
 

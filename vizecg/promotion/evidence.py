@@ -78,7 +78,7 @@ class _TestPages:
 
         recipe = PageRecipe(**self._page_set.recipe, spec=self._page_set.spec)
         upload = upload_of(self._record_set, row, copy=0, recipe=recipe)
-        return intake.normalise(intake.decode(upload.data), spec=spec).canonical
+        return intake.normalise(intake.open_upload(upload.data), spec=spec).canonical
 
 
 def _ask(predictor: "Predictor", *, test_pages: _TestPages) -> Candidate:
