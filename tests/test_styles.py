@@ -217,6 +217,26 @@ def test_printed_text_leaves_the_chart_free(name):
     assert not ((rows > first_mm) & (rows < last_mm)).any()
 
 
+@pytest.mark.parametrize("name", STYLES)
+def test_no_line_of_the_grids_edge_runs_through_text(name):
+    style = replace(STYLES[name], grid=replace(STYLES[name].grid, colour=(255, 0, 0), coarse_width_mm=0.25))
+    text = draw_text(style, rng=np.random.default_rng(1))
+    page = draw_page(flat_mv(), sampling_hz=500, style=style, px_per_mm=PX_PER_MM, text=text)
+    red = (page.rgb[:, :, 0] > 200) & (page.rgb[:, :, 1] < 120)
+    across = np.flatnonzero(red.mean(axis=1) > 0.6)  # coarse lines across the page
+    dark = page.rgb.max(axis=2) < 100
+    for edge in (across[0], across[-1]):
+        assert not dark[edge - round(0.8 * PX_PER_MM) : edge + round(0.8 * PX_PER_MM)].any()
+
+
+def test_a_grid_ends_with_the_chart_or_with_the_paper():
+    for name, grid_mm in {"3x4-reduced-portrait": (49.4, 184.4), "6x2-portrait": (8.5, 288.5)}.items():
+        style = STYLES[name]
+        page = draw_page(np.full((12, 5000), np.nan), sampling_hz=500, style=style, px_per_mm=PX_PER_MM)
+        coloured = np.flatnonzero((np.ptp(page.rgb, axis=2) > 30).mean(axis=1) > 0.5) / PX_PER_MM
+        assert (coloured[0], coloured[-1]) == pytest.approx(grid_mm, abs=0.3), name
+
+
 def test_text_is_of_the_page_and_not_of_the_record():
     recipe = PageRecipe(style="drawn", camera="clean", copies=2, upload_px_per_mm=3.0, seed=7, spec=CanonicalSpec())
     texts = [draw_text(STYLES["3x4"], rng=np.random.default_rng([7, 3, ecg_id, 1])) for ecg_id in range(300)]

@@ -4,9 +4,10 @@ Adding a hospital's way of printing is adding a row. The columns of `styles.csv`
 how often it is drawn among the others (`weight`; 0 is never), lead order and
 number of columns, rhythm strips below, seconds a lead, whether columns follow
 one another in time, the scales, the paper, the rows' pitch, how far the chart
-stands below the middle, where pulse and names stand, how names are spelled,
-what separates strips, how much text is printed, by how much the print is
-reduced, and the grids it is seen on.
+stands below the middle, the paper's margin, whether the grid fills the paper or
+ends with the chart, where pulse and names stand, how names are spelled, what
+separates strips, how much text is printed, by how much the print is reduced,
+and the grids it is seen on.
 """
 
 import csv
@@ -109,7 +110,8 @@ def _rows(row: Mapping[str, str]) -> tuple[tuple[Strip, ...], ...]:
 
 
 def _grid_of(row: Mapping[str, str], name: str) -> Grid:
-    return replace(GRIDS[name], margin_mm=float(row["grid_margin_mm"]))
+    over: Any = row["grid_over"]
+    return replace(GRIDS[name], margin_mm=float(row["grid_margin_mm"]), over=over)
 
 
 def _style(row: Mapping[str, str]) -> Style:

@@ -19,10 +19,8 @@ from vizecg.page.style import Style
 
 _CAPITAL_SHARE: Final = {"sans": 0.7, "mono": 0.73}  # of a typeface's size
 _HEADER_HEIGHT_MM: Final = 2.3
-_LINE_PITCH_MM: Final = 4.0
-_TOP_MM: Final = 6.5
+_LINE_PITCH_MM: Final = 3.6
 _CLEAR_OF_CHART_MM: Final = 17.0  # above the first row's baseline: R waves and names
-_FOOT_MM: Final = 6.0
 
 _SURNAMES: Final = (
     *("Abel", "Brandt", "Castro", "Diaz", "Ekberg", "Fuchs", "Greco"),
@@ -126,7 +124,7 @@ def _mono() -> Path:
 
 def lines_that_fit(style: Style) -> int:
     """How many lines stand between the upper edge and the chart."""
-    free_mm = style.baseline_mm(0) - _CLEAR_OF_CHART_MM - _TOP_MM
+    free_mm = style.baseline_mm(0) - _CLEAR_OF_CHART_MM - style.head_mm
     return max(0, 1 + int(free_mm // _LINE_PITCH_MM))
 
 
@@ -145,11 +143,15 @@ def print_text(index: NDArray[np.uint8], text: PrintedText, *, style: Style, px_
         left_mm = _left_mm(style) + number * wide_mm
         for line, words in enumerate(column[: lines_that_fit(style)]):
             _print(
-                index, words, face, left_px=left_mm * px_per_mm, top_px=(_TOP_MM + line * _LINE_PITCH_MM) * px_per_mm
+                index,
+                words,
+                face,
+                left_px=left_mm * px_per_mm,
+                top_px=(style.head_mm + line * _LINE_PITCH_MM) * px_per_mm,
             )
     if text.foot:
         right_px = (style.paper_mm[0] - _left_mm(style)) * px_per_mm - face.getlength(text.foot)
-        foot_mm = style.paper_mm[1] - _FOOT_MM - _HEADER_HEIGHT_MM
+        foot_mm = style.foot_mm - _HEADER_HEIGHT_MM
         _print(index, text.foot, face, left_px=right_px, top_px=foot_mm * px_per_mm)
 
 
