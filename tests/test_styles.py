@@ -1,6 +1,7 @@
 """Pages come in the layouts, scales, papers and grids that hospitals print, and none of it tells the diagnosis."""
 
 import csv
+import re
 from collections import Counter
 from dataclasses import replace
 from importlib.resources import files
@@ -246,6 +247,28 @@ def test_text_is_of_the_page_and_not_of_the_record():
     uploads = [draw_upload(mv, sampling_hz=500, ecg_id=5, copy=1, recipe=recipe) for mv in (flat, waving)]
     assert uploads[0].style == uploads[1].style
     assert uploads[0].strips == uploads[1].strips
+
+
+def test_made_up_text_does_not_contradict_itself():
+    for seed in range(300):
+        patient, numbers, statements = draw_text(STYLES["3x4"], rng=np.random.default_rng(seed)).columns
+        per_minute, measured_ms, corrected_ms = (
+            int(number) for number in re.findall(r"(?:rate |QTc |/)(\d+)", " ".join(numbers))
+        )
+        assert corrected_ms == pytest.approx(measured_ms * (per_minute / 60) ** 0.5, abs=1), "Bazett 1920"
+        assert ("Sinus bradycardia" in statements) <= (per_minute < 60)
+        assert ("Sinus tachycardia" in statements) <= (per_minute > 100)
+        said = " ".join(statements)
+        assert sum(said.count(word) for word in ("Sinus", "fibrillation")) == 1
+        assert sum(said.count(word) for word in ("Normal ECG", "Abnormal ECG", "Borderline ECG")) == 1
+        assert ("Normal ECG" in statements) <= (len(statements) == 2)
+        assert said.count("bundle branch") < 2
+        assert ("PR interval *" in numbers[1]) == ("Atrial fibrillation" in statements) <= ("AV block" not in said)
+        if "Atrial fibrillation" not in statements:
+            assert (int(re.findall(r"\d+", numbers[1])[0]) > 200) == ("AV block" in said)
+        assert (int(re.findall(r"\d+", numbers[2])[0]) >= 120) == ("bundle branch" in said)
+        if "Fatma" in patient[0] or "Lars" in patient[0]:
+            assert (patient[1].split()[-1][0] == "F") == ("Fatma" in patient[0])
 
 
 def test_copies_differ_and_the_first_is_the_standard_page():
