@@ -12,7 +12,7 @@ import pytest
 from vizecg.intake import CanonicalSpec
 from vizecg.labels import LEADS
 from vizecg.page import FIELD_HEIGHT_MM, FIELD_WIDTH_MM, GRIDS, STYLES, draw_page, draw_style, draw_text
-from vizecg.page.lettering import PrintedText
+from vizecg.page.lettering import PrintedText, font
 from vizecg.pages import PageRecipe, draw_upload
 
 ROWS = list(csv.DictReader((files("vizecg.page") / "styles.csv").read_text().splitlines()))
@@ -247,6 +247,17 @@ def test_text_is_of_the_page_and_not_of_the_record():
     uploads = [draw_upload(mv, sampling_hz=500, ecg_id=5, copy=1, recipe=recipe) for mv in (flat, waving)]
     assert uploads[0].style == uploads[1].style
     assert uploads[0].strips == uploads[1].strips
+
+
+@pytest.mark.parametrize("face", ["sans", "mono"])
+@pytest.mark.parametrize("name", [row["name"] for row in ROWS if row["names"] == "margin"])
+def test_names_in_the_margin_end_before_pulse_and_trace(name, face):
+    style = STYLES[name]
+    letters = font(face, style.lettering.height_mm * 10)
+    start_mm = style.trace_left_mm + style.lettering.right_mm
+    ends_mm = [start_mm + letters.getlength(row[0].name) / 10 for row in style.rows]
+    assert start_mm > 5, "within what printers reach"
+    assert max(ends_mm) < min(style.pulse_left_mm, style.trace_left_mm) - 0.3
 
 
 def test_made_up_text_does_not_contradict_itself():

@@ -212,6 +212,26 @@ def page(
 
 
 @cli.command()
+@click.argument("out", type=FOLDER)
+@click.option("--presets", is_flag=True, help="Also write presets/: each style through each camera, before and after.")
+@click.option("--record", type=click.Path(path_type=Path), help="Show this 12-lead WFDB record, not a simulated one.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of made-up text and cameras.")
+def gallery(out: Path, presets: bool, record: Path | None, seed: int) -> None:
+    """Write OUT/styles.md and OUT/gallery/, which show every page style.
+
+    `vizecg gallery docs` makes what the documentation holds. Sheets of your own records are
+    pictures of patients' pages: write them where those may be.
+    """
+    from vizecg.gallery import example_of, simulated_example, write_sheets, write_styles
+
+    example = simulated_example() if record is None else example_of(record)
+    for path in write_styles(out, example=example, seed=seed):
+        click.echo(path)
+    for path in write_sheets(out, example=example, seed=seed) if presets else ():
+        click.echo(path)
+
+
+@cli.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--bundle", type=FOLDER, help="Use this bundle folder, not the champion.")
 @click.option("--url", help="Ask a running service.")
