@@ -78,7 +78,10 @@ def test_a_step_whose_input_is_not_there_says_what_to_produce(folder):
     ("arguments", "message"),
     [
         (["page", "nowhere", "out.png"], "nowhere"),
-        (["page", "nowhere", "out.gif"], "out.gif"),
+        (["page", "nowhere", "out.gif"], "out.gif ends in '.gif'; a page can be written as .png, .jpg, .jpeg or .pdf"),
+        (["page", "nowhere", "out.png", "--style", "5x5"], "there is no page style '5x5'; known: ['12x1', "),
+        (["page", "nowhere", "out.png", "--preset", "drone"], "no camera preset 'drone'; known: ['scan', 'fax', "),
+        (["page", "nowhere", "out.png", "--dpi", "5"], "5.0 is not in the range 30<=x<=600"),
         (["predict", "nowhere.png", "--bundle", "nowhere"], "nowhere"),
         (["predict"], "Missing argument 'IMAGES...'"),
         (["rollback"], "Missing option '--reason'"),

@@ -1,6 +1,7 @@
 """Pages come in the layouts, scales, papers and grids that hospitals print, and none of it tells the diagnosis."""
 
 import csv
+import re
 from collections import Counter
 from dataclasses import replace
 from importlib.resources import files
@@ -11,7 +12,7 @@ import pytest
 from vizecg.intake import CanonicalSpec
 from vizecg.labels import LEADS
 from vizecg.page import FIELD_HEIGHT_MM, FIELD_WIDTH_MM, GRIDS, STYLES, draw_page, draw_style, draw_text
-from vizecg.page.lettering import PrintedText
+from vizecg.page.lettering import PrintedText, font
 from vizecg.pages import PageRecipe, draw_upload
 
 ROWS = list(csv.DictReader((files("vizecg.page") / "styles.csv").read_text().splitlines()))
@@ -217,6 +218,26 @@ def test_printed_text_leaves_the_chart_free(name):
     assert not ((rows > first_mm) & (rows < last_mm)).any()
 
 
+@pytest.mark.parametrize("name", STYLES)
+def test_no_line_of_the_grids_edge_runs_through_text(name):
+    style = replace(STYLES[name], grid=replace(STYLES[name].grid, colour=(255, 0, 0), coarse_width_mm=0.25))
+    text = draw_text(style, rng=np.random.default_rng(1))
+    page = draw_page(flat_mv(), sampling_hz=500, style=style, px_per_mm=PX_PER_MM, text=text)
+    red = (page.rgb[:, :, 0] > 200) & (page.rgb[:, :, 1] < 120)
+    across = np.flatnonzero(red.mean(axis=1) > 0.6)  # coarse lines across the page
+    dark = page.rgb.max(axis=2) < 100
+    for edge in (across[0], across[-1]):
+        assert not dark[edge - round(0.8 * PX_PER_MM) : edge + round(0.8 * PX_PER_MM)].any()
+
+
+def test_a_grid_ends_with_the_chart_or_with_the_paper():
+    for name, grid_mm in {"3x4-reduced-portrait": (49.4, 184.4), "6x2-portrait": (8.5, 288.5)}.items():
+        style = STYLES[name]
+        page = draw_page(np.full((12, 5000), np.nan), sampling_hz=500, style=style, px_per_mm=PX_PER_MM)
+        coloured = np.flatnonzero((np.ptp(page.rgb, axis=2) > 30).mean(axis=1) > 0.5) / PX_PER_MM
+        assert (coloured[0], coloured[-1]) == pytest.approx(grid_mm, abs=0.3), name
+
+
 def test_text_is_of_the_page_and_not_of_the_record():
     recipe = PageRecipe(style="drawn", camera="clean", copies=2, upload_px_per_mm=3.0, seed=7, spec=CanonicalSpec())
     texts = [draw_text(STYLES["3x4"], rng=np.random.default_rng([7, 3, ecg_id, 1])) for ecg_id in range(300)]
@@ -226,6 +247,39 @@ def test_text_is_of_the_page_and_not_of_the_record():
     uploads = [draw_upload(mv, sampling_hz=500, ecg_id=5, copy=1, recipe=recipe) for mv in (flat, waving)]
     assert uploads[0].style == uploads[1].style
     assert uploads[0].strips == uploads[1].strips
+
+
+@pytest.mark.parametrize("face", ["sans", "mono"])
+@pytest.mark.parametrize("name", [row["name"] for row in ROWS if row["names"] == "margin"])
+def test_names_in_the_margin_end_before_pulse_and_trace(name, face):
+    style = STYLES[name]
+    letters = font(face, style.lettering.height_mm * 10)
+    start_mm = style.trace_left_mm + style.lettering.right_mm
+    ends_mm = [start_mm + letters.getlength(row[0].name) / 10 for row in style.rows]
+    assert start_mm > 5, "within what printers reach"
+    assert max(ends_mm) < min(style.pulse_left_mm, style.trace_left_mm) - 0.3
+
+
+def test_made_up_text_does_not_contradict_itself():
+    for seed in range(300):
+        patient, numbers, statements = draw_text(STYLES["3x4"], rng=np.random.default_rng(seed)).columns
+        per_minute, measured_ms, corrected_ms = (
+            int(number) for number in re.findall(r"(?:rate |QTc |/)(\d+)", " ".join(numbers))
+        )
+        assert corrected_ms == pytest.approx(measured_ms * (per_minute / 60) ** 0.5, abs=1), "Bazett 1920"
+        assert ("Sinus bradycardia" in statements) <= (per_minute < 60)
+        assert ("Sinus tachycardia" in statements) <= (per_minute > 100)
+        said = " ".join(statements)
+        assert sum(said.count(word) for word in ("Sinus", "fibrillation")) == 1
+        assert sum(said.count(word) for word in ("Normal ECG", "Abnormal ECG", "Borderline ECG")) == 1
+        assert ("Normal ECG" in statements) <= (len(statements) == 2)
+        assert said.count("bundle branch") < 2
+        assert ("PR interval *" in numbers[1]) == ("Atrial fibrillation" in statements) <= ("AV block" not in said)
+        if "Atrial fibrillation" not in statements:
+            assert (int(re.findall(r"\d+", numbers[1])[0]) > 200) == ("AV block" in said)
+        assert (int(re.findall(r"\d+", numbers[2])[0]) >= 120) == ("bundle branch" in said)
+        if "Fatma" in patient[0] or "Lars" in patient[0]:
+            assert (patient[1].split()[-1][0] == "F") == ("Fatma" in patient[0])
 
 
 def test_copies_differ_and_the_first_is_the_standard_page():

@@ -188,14 +188,47 @@ def simulate(out: Path, records: int, seed: int) -> None:
 @cli.command()
 @click.argument("record", type=click.Path(path_type=Path))
 @click.argument("out", type=FILE)
-@click.option("--style", default="standard", show_default=True)
+@click.option(
+    "--style", default="standard", show_default=True, help="A style of docs/styles.md, or drawn: any of them."
+)
 @click.option("--dpi", type=click.FloatRange(min=30, max=600), default=200, show_default=True)
-def page(record: Path, out: Path, style: str, dpi: float) -> None:
-    """Draw a 12-lead WFDB RECORD (its path, with or without .hea) as OUT, a PNG or JPEG."""
-    from vizecg.printing import draw_record
+@click.option("--text", is_flag=True, help="Print made-up text around the chart; it says nothing about the record.")
+@click.option("--photo", is_flag=True, help="Take a picture of the page on a table.")
+@click.option("--preset", help="Take another picture: scan, fax, photo, screen, worst.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is left to chance.")
+def page(
+    record: Path, out: Path, style: str, dpi: float, text: bool, photo: bool, preset: str | None, seed: int
+) -> None:
+    """Draw a 12-lead WFDB RECORD (its path, with or without .hea) as OUT, a PNG, JPEG or PDF.
 
-    draw_record(record, out, style=style, dots_per_inch=dpi)
+    The page has its paper's true size: printed at 100 %, 1 mV is as tall and 1 s as
+    long as its style says, 10 mm and 25 mm for the standard.
+    """
+    from vizecg.printing import Printing, draw_record
+
+    chosen = preset or ("photo" if photo else None)
+    draw_record(record, out, printing=Printing(style=style, dots_per_inch=dpi, text=text, preset=chosen, seed=seed))
     click.echo(out)
+
+
+@cli.command()
+@click.argument("out", type=FOLDER)
+@click.option("--presets", is_flag=True, help="Also write presets/: each style through each camera, before and after.")
+@click.option("--record", type=click.Path(path_type=Path), help="Show this 12-lead WFDB record, not a simulated one.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of made-up text and cameras.")
+def gallery(out: Path, presets: bool, record: Path | None, seed: int) -> None:
+    """Write OUT/styles.md and OUT/gallery/, which show every page style.
+
+    `vizecg gallery docs` makes what the documentation holds. Sheets of your own records are
+    pictures of patients' pages: write them where those may be.
+    """
+    from vizecg.gallery import example_of, simulated_example, write_sheets, write_styles
+
+    example = simulated_example() if record is None else example_of(record)
+    for path in write_styles(out, example=example, seed=seed):
+        click.echo(path)
+    for path in write_sheets(out, example=example, seed=seed) if presets else ():
+        click.echo(path)
 
 
 @cli.command()

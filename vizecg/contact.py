@@ -8,30 +8,21 @@ the sheet says so: it is a picture of patients' pages and stays in the data fold
 the pages themselves do. They are in no file of their own, such as is sent to somebody.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from vizecg import intake
 from vizecg.pages import ON_PAPER, PageRecipe, upload_of
+from vizecg.tiles import Picture, side_by_side, tile, titled
 
 if TYPE_CHECKING:
     from vizecg.records import RecordSet
 
-TILE_WIDTH_PX: Final = 470
-GAP_PX: Final = 14
-CAPTION_PX: Final = 26
-PAPER: Final = (250, 250, 248)
-INK: Final = (40, 40, 46)
 MOST_STRIPS: Final = 12
 """Of a task with more classes, the commonest are shown."""
-
-Picture = NDArray[np.uint8]
 
 
 def write_previews(folder: Path, *, record_set: "RecordSet", recipe: PageRecipe, number: int) -> None:
@@ -51,16 +42,13 @@ def write_contact_sheet(path: Path, *, record_set: "RecordSet", recipe: PageReci
     strips = [_strip(record_set, code=code, row=row, recipe=recipe) for code, row in rows]
     if not strips:
         strips = [_strip(record_set, code="no label", row=0, recipe=recipe)]
-    sheet = np.concatenate(strips, axis=0)
-    title = np.full((CAPTION_PX + GAP_PX, sheet.shape[1], 3), PAPER, np.uint8)
     kind = "simulated records, no medical meaning" if record_set.simulated else "records"
     parts = [f"{len(record_set.table)} {kind}", "left as uploaded, right as the model sees it", f"style {recipe.style}"]
     if len(rows) < len(record_set.codes):
         parts.append(f"{len(rows)} of {len(record_set.codes)} classes")
     if not record_set.has_signal.all():
         parts.append("HOLDS PAGES OF PATIENTS")
-    _caption(title, " · ".join(parts))
-    Image.fromarray(np.concatenate([title, sheet], axis=0)).save(path, optimize=False)
+    Image.fromarray(titled(strips, " · ".join(parts))).save(path, optimize=False)
 
 
 def _shown(record_set: "RecordSet") -> list[str]:
@@ -87,37 +75,7 @@ def _strip(record_set: "RecordSet", *, code: str, row: int, recipe: PageRecipe) 
         taken = intake.normalise(intake.open_upload(upload.data), spec=recipe.spec)
         findings = ", ".join(finding.code for finding in taken.findings) or "no findings"
         printed = " · on paper" if upload.style == ON_PAPER else ""
-        left = _tile(picture, f"{code} · record {ecg_id}{printed} · copy {copy} · camera {upload.camera}")
-        right = _tile(taken.canonical, f"{taken.px_per_mm:.2f} px/mm · {findings}")
+        left = tile(picture, f"{code} · record {ecg_id}{printed} · copy {copy} · camera {upload.camera}")
+        right = tile(taken.canonical, f"{taken.px_per_mm:.2f} px/mm · {findings}")
         tiles += [left, right]
-    return _side_by_side(tiles)
-
-
-def _side_by_side(tiles: Sequence[Picture]) -> Picture:
-    height_px, width_px = max(len(tile) for tile in tiles), sum(tile.shape[1] for tile in tiles)
-    line = np.full((height_px, width_px, 3), PAPER, np.uint8)
-    left_px = 0
-    for tile in tiles:
-        line[: len(tile), left_px : left_px + tile.shape[1]] = tile
-        left_px += tile.shape[1]
-    return line
-
-
-def _tile(picture: Picture, caption: str) -> Picture:
-    coloured = picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
-    height_px = round(coloured.shape[0] * TILE_WIDTH_PX / coloured.shape[1])
-    smaller = coloured.shape[1] > TILE_WIDTH_PX
-    scaled = cv2.resize(
-        coloured, (TILE_WIDTH_PX, height_px), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-    )
-    tile = np.full((height_px + CAPTION_PX + GAP_PX, TILE_WIDTH_PX + 2 * GAP_PX, 3), PAPER, np.uint8)
-    tile[CAPTION_PX : CAPTION_PX + height_px, GAP_PX : GAP_PX + TILE_WIDTH_PX] = scaled
-    _caption(tile, caption)
-    return tile
-
-
-def _caption(canvas: Picture, text: str) -> None:
-    """Write into the top line of a picture, in place."""
-    line = Image.fromarray(canvas[:CAPTION_PX])
-    ImageDraw.Draw(line).text((GAP_PX, 5), text, fill=INK, font=ImageFont.load_default(size=15))
-    canvas[:CAPTION_PX] = np.asarray(line)
+    return side_by_side(tiles)

@@ -11,7 +11,19 @@ from types import MappingProxyType
 from vizecg.camera.geometric import PlacingEffect, crop, curl, fold, perspective, quarter_turn, rotate, rotation
 from vizecg.camera.geometry import Scene
 from vizecg.camera.light import crease, glare, hard_shadow, shade, uneven_light, white_balance
-from vizecg.camera.optics import defocus, fax, jpeg, motion, noise, photocopy, roughen, screen, streaks
+from vizecg.camera.optics import (
+    defocus,
+    developed,
+    fax,
+    jpeg,
+    motion,
+    noise,
+    photocopy,
+    png,
+    roughen,
+    screen,
+    streaks,
+)
 from vizecg.camera.paper import fading, note, stain
 from vizecg.camera.picture import Effect
 from vizecg.camera.presets import DRAWN, EFFECTS_IN_ORDER, PRESETS, Chance, Preset, drawn_preset, preset_named
@@ -66,6 +78,7 @@ __all__ = [
     "crop",
     "curl",
     "defocus",
+    "developed",
     "drawn_preset",
     "encode",
     "fading",
@@ -81,6 +94,7 @@ __all__ = [
     "perspective",
     "photocopy",
     "photograph",
+    "png",
     "preset_named",
     "quarter_turn",
     "rotate",

@@ -80,12 +80,12 @@ def _ring(side: int, strength: float, rng: np.random.Generator) -> Field:
 
 
 def _blot(side: int, strength: float, rng: np.random.Generator) -> Field:
-    distance, _ = _polar(side, uneven=0.12, rng=rng)
-    # What dries carries its dye to the edge.
-    inside = 1 / (1 + np.exp((distance - 1) * 40))
-    rim = np.exp(-(((distance - 0.97) / 0.035) ** 2))
+    distance, _ = _polar(side, uneven=0.07, rng=rng)
+    # What dries carries its dye to the edge and leaves the middle pale.
+    inside = 1 / (1 + np.exp((distance - 1) * 60))
+    rim = np.exp(-(((distance - 0.97) / 0.03) ** 2))
     cloud = cv2.resize(rng.random((6, 6), dtype=np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(strength * inside * (0.25 + 0.3 * cloud + 0.6 * rim), dtype=np.float32)
+    return np.asarray(strength * inside * (0.08 + 0.3 * cloud + 0.7 * rim), dtype=np.float32)
 
 
 def _soak(image: Image, dye: Field, *, corner: NDArray[np.floating]) -> None:

@@ -13,6 +13,9 @@ LID_RGB = (236, 236, 233)
 _SHRINK = 3
 _WOODS_RGB = (((92, 58, 34), (150, 104, 66)), ((140, 106, 72), (196, 160, 118)), ((52, 36, 28), (96, 68, 50)))
 _CLOTHS_RGB = ((58, 82, 74), (44, 62, 96), (120, 116, 106), (176, 170, 158), (96, 44, 48))
+# How long a finger is, and how much further the hand behind it reaches to each side.
+_FINGER_HALF_WIDTHS = 6.5
+_HAND_HALF_WIDTHS = 2.6
 _SKINS_RGB = ((236, 190, 164), (220, 168, 136), (188, 132, 100), (136, 90, 66), (92, 60, 46))
 
 
@@ -140,7 +143,8 @@ def _thumb(
     # From the tip to where the thumb has left the picture.
     room = np.where(inward > 0, tip, np.array([width, height]) - tip) / np.maximum(np.abs(inward), 1e-6)
     root = tip - inward * (max(float(room.min()), 0.0) + 2 * half_px)
-    reach = 1.6 * half_px
+    has_hand = float(np.hypot(*(tip - root))) > _FINGER_HALF_WIDTHS * half_px
+    reach = (1.6 + 1.75 * _HAND_HALF_WIDTHS * has_hand) * half_px
     low = np.clip(np.floor(np.minimum(tip, root) - reach), 0, (width, height)).astype(int)
     high = np.clip(np.ceil(np.maximum(tip, root) + reach), 0, (width, height)).astype(int)
     where = image[low[1] : high[1], low[0] : high[0]]
@@ -168,6 +172,10 @@ def _flesh(out: Field, over: Field, *, skin: Field, nail: bool, light: float) ->
     # As wide as an ellipse at the tip, narrower behind the nail, wider again at the joint.
     tip = np.sqrt(np.clip(1 - ((1.25 - np.clip(out, 0, 1.25)) / 1.25) ** 2, 0, 1))
     wide = tip * (1 - 0.06 * np.exp(-(((out - 2.6) / 0.7) ** 2)) + 0.05 * np.clip(out - 2, 0, 3))
+    # Behind it is the hand, closed, and wider to one side: no finger goes on to where the picture ends.
+    closed = np.sqrt(1 - (1 - np.clip((out - _FINGER_HALF_WIDTHS) / 2.5, 0, 1)) ** 2) * _HAND_HALF_WIDTHS
+    wide = wide + closed
+    over = over - np.float32(np.copysign(0.75, light)) * closed
     aside = over / np.maximum(wide, 0.05)
     cover = 1 / (1 + np.exp(np.clip((np.abs(over) - wide) * 22, -30, 30)))
     cover = np.where(out < 0, np.float32(0), cover)

@@ -1,6 +1,6 @@
 """Record -> page: twelve leads printed true to scale."""
 
-from vizecg.page.catalogue import DRAWN, GRIDS, STANDARD, STYLES, draw_style, style_named
+from vizecg.page.catalogue import DRAWN, GRIDS, ROWS, STANDARD, STYLES, draw_style, style_named
 from vizecg.page.draw import Page, draw_page, encode_jpeg, encode_png
 from vizecg.page.lettering import PrintedText, draw_text
 from vizecg.page.style import FIELD_HEIGHT_MM, FIELD_WIDTH_MM, Style
@@ -10,6 +10,7 @@ __all__ = [
     "FIELD_HEIGHT_MM",
     "FIELD_WIDTH_MM",
     "GRIDS",
+    "ROWS",
     "STANDARD",
     "STYLES",
     "Page",

@@ -4,9 +4,10 @@ Adding a hospital's way of printing is adding a row. The columns of `styles.csv`
 how often it is drawn among the others (`weight`; 0 is never), lead order and
 number of columns, rhythm strips below, seconds a lead, whether columns follow
 one another in time, the scales, the paper, the rows' pitch, how far the chart
-stands below the middle, where pulse and names stand, how names are spelled,
-what separates strips, how much text is printed, by how much the print is
-reduced, and the grids it is seen on.
+stands below the middle, the paper's margin, whether the grid fills the paper or
+ends with the chart, where pulse and names stand, how names are spelled, what
+separates strips, how much text is printed, by how much the print is reduced,
+and the grids it is seen on.
 """
 
 import csv
@@ -38,6 +39,7 @@ _NAMES: Final = {  # height, right of the trace's start, above its baseline
     # Rows this close leave no room above the traces: names stand left of the chart.
     "margin": (2.6, -8.5, -0.5),
 }
+_MINUS_MM: Final = 1.5  # -aVR is wider than any other name
 _BLACK: Rgb = (0, 0, 0)
 _WHITE: Rgb = (255, 255, 255)
 _INKS: Final[tuple[Rgb, ...]] = (_BLACK, (25, 25, 30), (45, 45, 48), (20, 25, 70))
@@ -109,7 +111,8 @@ def _rows(row: Mapping[str, str]) -> tuple[tuple[Strip, ...], ...]:
 
 
 def _grid_of(row: Mapping[str, str], name: str) -> Grid:
-    return replace(GRIDS[name], margin_mm=float(row["grid_margin_mm"]))
+    over: Any = row["grid_over"]
+    return replace(GRIDS[name], margin_mm=float(row["grid_margin_mm"]), over=over)
 
 
 def _style(row: Mapping[str, str]) -> Style:
@@ -121,6 +124,8 @@ def _style(row: Mapping[str, str]) -> Style:
     pulse = Pulse(width_mm=_PULSE_S * mm_per_s, gap_mm=_GAP_MM, side=side)
     if row["names"] == "margin" and side != "right":
         right_mm -= pulse.width_mm + pulse.gap_mm
+    if row["names"] == "margin" and row["order"] == "cabrera":
+        right_mm -= _MINUS_MM
     return Style(
         name=row["name"],
         rows=_rows(row),
@@ -144,8 +149,10 @@ def _style(row: Mapping[str, str]) -> Style:
 DRAWN: Final = "drawn"
 """Named in place of a style: another one for each page."""
 
-_ROWS: Final = {row["name"]: row for row in _table("styles.csv")}
-STYLES: Mapping[str, Style] = MappingProxyType({name: _style(row) for name, row in _ROWS.items()})
+ROWS: Mapping[str, Mapping[str, str]] = MappingProxyType({row["name"]: row for row in _table("styles.csv")})
+"""Name of a style -> its row of `styles.csv`, as written."""
+
+STYLES: Mapping[str, Style] = MappingProxyType({name: _style(row) for name, row in ROWS.items()})
 STANDARD: Final = STYLES["standard"]
 
 
@@ -162,7 +169,7 @@ def style_named(name: str) -> Style:
 
 @cache
 def _drawn_by_weight() -> tuple[tuple[str, ...], np.ndarray[Any, np.dtype[np.float64]]]:
-    weights = {name: float(row["weight"]) for name, row in _ROWS.items() if float(row["weight"]) > 0}
+    weights = {name: float(row["weight"]) for name, row in ROWS.items() if float(row["weight"]) > 0}
     return tuple(weights), np.cumsum(list(weights.values())) / sum(weights.values())
 
 
@@ -174,10 +181,10 @@ def draw_style(rng: np.random.Generator) -> Style:
     names, cumulated = _drawn_by_weight()
     name = names[int(np.searchsorted(cumulated, rng.random(), side="right"))]
     style = STYLES[name]
-    grids = _ROWS[name]["grids"].split()
+    grids = ROWS[name]["grids"].split()
     return replace(
         style,
-        grid=_grid_of(_ROWS[name], grids[int(rng.integers(len(grids)))]),
+        grid=_grid_of(ROWS[name], grids[int(rng.integers(len(grids)))]),
         ink_colour=_INKS[int(rng.integers(len(_INKS)))],
         ink_width_mm=_PENS_MM[int(rng.integers(len(_PENS_MM)))],
         paper_colour=_PAPER_COLOURS[int(rng.integers(len(_PAPER_COLOURS)))],

@@ -15,12 +15,11 @@ from PIL import Image, ImageDraw
 from vizecg.page.lettering import font
 from vizecg.page.raster import GRID_LEVELS, ink_over, palette
 from vizecg.page.scale import PaperScale
-from vizecg.page.style import Grid, Strip, Style
+from vizecg.page.style import Grid, Strip, Style, coarse_span_mm
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels, y downwards."""
 
-_NOTE_FROM_FOOT_MM = 6.0  # in the margin below the grid, and so outside the field that a model sees
 _BAR_MM = 7.0  # height of a separator
 _LIFTED_MM = 1.5  # how long the pen is up where strips are parted by a gap
 _CACHED_SHEETS = 32  # 120 MB of pages at 200 dpi
@@ -100,21 +99,20 @@ def _bars(length_px: int, *, centres_mm: Iterable[float], width_mm: float, scale
     return np.minimum(covered, 1.0)
 
 
-def _lines_mm(*, anchor_mm: float, paper_mm: float, pitch_mm: float, grid: Grid) -> NDArray[np.float64]:
-    """Lines through `anchor_mm` at `pitch_mm`, from the first to the last coarse line within the margins."""
+def _lines_mm(*, anchor_mm: float, limits_mm: tuple[float, float], pitch_mm: float, grid: Grid) -> NDArray[np.float64]:
+    """Lines through `anchor_mm` at `pitch_mm`, from the first to the last coarse line within limits."""
     fine_per_coarse = round(grid.coarse_pitch_mm / pitch_mm)
-    before = int((anchor_mm - grid.margin_mm) // grid.coarse_pitch_mm) * fine_per_coarse
-    after = int((paper_mm - grid.margin_mm - anchor_mm) // grid.coarse_pitch_mm) * fine_per_coarse
+    first_mm, last_mm = coarse_span_mm(anchor_mm, limits_mm, pitch_mm=grid.coarse_pitch_mm)
+    before = round((anchor_mm - first_mm) / grid.coarse_pitch_mm) * fine_per_coarse
+    after = round((last_mm - anchor_mm) / grid.coarse_pitch_mm) * fine_per_coarse
     return np.asarray(anchor_mm + np.arange(-before, after + 1) * pitch_mm, dtype=np.float64)
 
 
 def _grid_levels(style: Style, *, shape: tuple[int, int], scale: PaperScale) -> NDArray[np.uint8]:
     """(height, width) strength of the grid in palette levels; coarse lines pass through the first trace's origin."""
     grid = style.grid
-    axes = (
-        (shape[0], style.baseline_mm(0), style.paper_mm[1]),
-        (shape[1], style.trace_left_mm, style.paper_mm[0]),
-    )
+    down_mm, across_mm = style.grid_limits_mm
+    axes = ((shape[0], style.baseline_mm(0), down_mm), (shape[1], style.trace_left_mm, across_mm))
     strength = np.zeros(shape, dtype=np.float32)
     for pitch_mm, width_mm, weight, dots in (
         (grid.fine_pitch_mm, grid.fine_width_mm, grid.fine_strength, grid.fine == "dots"),
@@ -123,8 +121,8 @@ def _grid_levels(style: Style, *, shape: tuple[int, int], scale: PaperScale) -> 
         if weight == 0 or width_mm == 0:
             continue
         lines, spans = [], []
-        for length_px, anchor_mm, paper_mm in axes:
-            lines_mm = _lines_mm(anchor_mm=anchor_mm, paper_mm=paper_mm, pitch_mm=pitch_mm, grid=grid)
+        for length_px, anchor_mm, limits_mm in axes:
+            lines_mm = _lines_mm(anchor_mm=anchor_mm, limits_mm=limits_mm, pitch_mm=pitch_mm, grid=grid)
             middle_mm, span_mm = (lines_mm[0] + lines_mm[-1]) / 2, lines_mm[-1] - lines_mm[0] + width_mm
             lines.append(_bars(length_px, centres_mm=lines_mm, width_mm=width_mm, scale=scale))
             spans.append(_bars(length_px, centres_mm=[middle_mm], width_mm=span_mm, scale=scale))
@@ -209,7 +207,7 @@ def _names(
         )
         draw.text(anchor_px, placed.strip.name, fill=255, font=face, anchor="ls")
     left_mm = style.chart_left_mm if style.pulse.side == "right" else style.trace_left_mm
-    note_px = (left_mm * scale.px_per_mm, (style.paper_mm[1] - _NOTE_FROM_FOOT_MM) * scale.px_per_mm)
+    note_px = (left_mm * scale.px_per_mm, style.foot_mm * scale.px_per_mm)
     draw.text(note_px, _scales(style), fill=255, font=face, anchor="ls")
     return np.asarray(canvas, dtype=np.float32) / np.float32(255)
 

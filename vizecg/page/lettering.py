@@ -4,6 +4,7 @@ All of it is made up, from a generator of its own that never sees the record: a 
 whose text told the diagnosis would teach a model to read instead of to look.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -19,36 +20,27 @@ from vizecg.page.style import Style
 
 _CAPITAL_SHARE: Final = {"sans": 0.7, "mono": 0.73}  # of a typeface's size
 _HEADER_HEIGHT_MM: Final = 2.3
-_LINE_PITCH_MM: Final = 4.0
-_TOP_MM: Final = 6.5
+_LINE_PITCH_MM: Final = 3.6
 _CLEAR_OF_CHART_MM: Final = 17.0  # above the first row's baseline: R waves and names
-_FOOT_MM: Final = 6.0
 
 _SURNAMES: Final = (
     *("Abel", "Brandt", "Castro", "Diaz", "Ekberg", "Fuchs", "Greco"),
     *("Horn", "Ito", "Jansen", "Keller", "Lund", "Moreau", "Novak"),
 )
-_GIVEN: Final = (
-    "A.",
-    "B.",
-    "Erik",
-    "Fatma",
-    "Georg",
-    "Hanna",
-    "I.",
-    "Jana",
-    "K.",
-    "Lars",
-    "Maria",
-    "Olga",
-    "Paul",
-    "R.",
-)
-_STATEMENTS: Final = (
-    *("Sinus rhythm", "Sinus bradycardia", "Sinus tachycardia", "Atrial fibrillation", "Normal ECG", "Abnormal ECG"),
-    *("Borderline ECG", "Left axis deviation", "Left bundle branch block", "Right bundle branch block"),
-    *("Nonspecific T wave abnormality", "Possible left ventricular hypertrophy", "Inferior infarct, age undetermined"),
-    *("Anterior infarct, possibly acute", "Prolonged QT interval", "First degree AV block", "Low voltage QRS"),
+_GIVEN: Final = {
+    "F": ("A.", "Fatma", "Hanna", "I.", "Jana", "K.", "Maria", "Olga"),
+    "M": ("B.", "Erik", "Georg", "I.", "K.", "Lars", "Paul", "R."),
+}
+_FIBRILLATION: Final = "Atrial fibrillation"
+_SLOW_CONDUCTION: Final = "First degree AV block"
+_FINDINGS: Final = (  # of each group at most one stands on a page, for a machine does not contradict itself
+    ("Left axis deviation",),
+    ("Left bundle branch block", "Right bundle branch block"),
+    (_SLOW_CONDUCTION,),
+    ("Possible left ventricular hypertrophy", "Low voltage QRS"),
+    ("Inferior infarct, age undetermined", "Anterior infarct, possibly acute"),
+    ("Nonspecific T wave abnormality",),
+    ("Prolonged QT interval",),
 )
 _BANDS: Final = ("0.05-150 Hz", "0.15-100 Hz", "0.05-40 Hz", "0.5-35 Hz", "0.67-25 Hz")
 _MAINS: Final = ("50 Hz", "60~", "AC 50", "")
@@ -69,7 +61,9 @@ def draw_text(style: Style, *, rng: np.random.Generator) -> PrintedText:
     """Make up what stands around a chart of a style, as much of it as the style says."""
     if style.header == "none":
         return PrintedText()
-    patient, numbers, statements = _patient(rng), _numbers(rng), _statements(rng)
+    per_minute = int(rng.integers(45, 130))
+    patient, statements = _patient(rng), _statements(per_minute, rng)
+    numbers = _numbers(per_minute, statements, rng)
     parts = (_one_of(_BANDS, rng), _one_of(_MAINS, rng), f"#{int(rng.integers(10_000, 100_000))}")
     foot = "   ".join(part for part in parts if part)
     if style.header == "line":
@@ -83,29 +77,46 @@ def _one_of(choices: tuple[str, ...], rng: np.random.Generator) -> str:
 
 def _patient(rng: np.random.Generator) -> tuple[str, ...]:
     year, month, day = (int(rng.integers(low, high)) for low, high in ((1985, 2024), (1, 13), (1, 29)))
-    age, sex = rng.integers(18, 96), _one_of(("M", "F", "Male", "Female"), rng)
+    age, sex = rng.integers(18, 96), _one_of(("M", "F"), rng)
+    said = {"M": "Male", "F": "Female"}[sex] if rng.random() < 0.5 else sex
     date = f"{day:02d}.{month:02d}.{year}" if rng.random() < 0.5 else f"{year}-{month:02d}-{day:02d}"
     return (
-        f"{_one_of(_SURNAMES, rng)}, {_one_of(_GIVEN, rng)}",
-        f"ID {rng.integers(1_000, 9_999_999)}  {age} yr  {sex}",
+        f"{_one_of(_SURNAMES, rng)}, {_one_of(_GIVEN[sex], rng)}",
+        f"ID {rng.integers(1_000, 9_999_999)}  {age} yr  {said}",
         f"{date}  {rng.integers(0, 24):02d}:{rng.integers(0, 60):02d}",
         _one_of(_UNITS, rng),
     )
 
 
-def _numbers(rng: np.random.Generator) -> tuple[str, ...]:
+def _statements(per_minute: int, rng: np.random.Generator) -> tuple[str, ...]:
+    """A rhythm that fits the rate, findings, and a verdict that fits them."""
+    sinus = "bradycardia" if per_minute < 60 else "tachycardia" if per_minute > 100 else "rhythm"
+    rhythm = _FIBRILLATION if rng.random() < 0.2 else f"Sinus {sinus}"
+    groups = rng.choice(len(_FINDINGS), size=int(rng.integers(0, 4)), replace=False)
+    drawn = [_one_of(_FINDINGS[int(group)], rng) for group in groups]
+    found = tuple(finding for finding in drawn if not (rhythm == _FIBRILLATION and finding == _SLOW_CONDUCTION))
+    if not found and rhythm == "Sinus rhythm":
+        return (rhythm, "Normal ECG")
+    grave = rhythm == _FIBRILLATION or any("branch" in finding or "infarct" in finding for finding in found)
+    return (rhythm, *found, "Abnormal ECG" if grave or rng.random() < 0.3 else "Borderline ECG")
+
+
+def _numbers(per_minute: int, statements: tuple[str, ...], rng: np.random.Generator) -> tuple[str, ...]:
+    """Intervals and axes that a machine would have called what it calls them."""
+    conduction_ms = rng.integers(*((205, 260) if _SLOW_CONDUCTION in statements else (120, 200)))
+    wide = any("branch" in statement for statement in statements)
+    corrected_ms = int(rng.integers(*((475, 520) if "Prolonged QT interval" in statements else (380, 460))))
+    # Bazett's correction, as machines print it.
+    measured_ms = round(corrected_ms * math.sqrt(60 / per_minute))
+    axis_deg = rng.integers(*((-75, -30) if "Left axis deviation" in statements else (-20, 95)))
+    fibrillates = _FIBRILLATION in statements
     return (
-        f"Vent. rate {rng.integers(45, 130)} bpm",
-        f"PR interval {rng.integers(110, 230)} ms",
-        f"QRS duration {rng.integers(74, 160)} ms",
-        f"QT/QTc {rng.integers(320, 470)}/{rng.integers(380, 490)} ms",
-        f"P-R-T axes {rng.integers(0, 90)} {rng.integers(-60, 110)} {rng.integers(-20, 120)}",
+        f"Vent. rate {per_minute} bpm",
+        f"PR interval {'*' if fibrillates else conduction_ms} ms",
+        f"QRS duration {rng.integers(*((122, 170) if wide else (74, 112)))} ms",
+        f"QT/QTc {measured_ms}/{corrected_ms} ms",
+        f"P-R-T axes {'*' if fibrillates else rng.integers(0, 76)} {axis_deg} {rng.integers(-20, 120)}",
     )
-
-
-def _statements(rng: np.random.Generator) -> tuple[str, ...]:
-    chosen = rng.choice(len(_STATEMENTS), size=int(rng.integers(1, 5)), replace=False)
-    return tuple(_STATEMENTS[int(which)] for which in chosen)
 
 
 @lru_cache(maxsize=64)
@@ -126,7 +137,7 @@ def _mono() -> Path:
 
 def lines_that_fit(style: Style) -> int:
     """How many lines stand between the upper edge and the chart."""
-    free_mm = style.baseline_mm(0) - _CLEAR_OF_CHART_MM - _TOP_MM
+    free_mm = style.baseline_mm(0) - _CLEAR_OF_CHART_MM - style.head_mm
     return max(0, 1 + int(free_mm // _LINE_PITCH_MM))
 
 
@@ -145,11 +156,15 @@ def print_text(index: NDArray[np.uint8], text: PrintedText, *, style: Style, px_
         left_mm = _left_mm(style) + number * wide_mm
         for line, words in enumerate(column[: lines_that_fit(style)]):
             _print(
-                index, words, face, left_px=left_mm * px_per_mm, top_px=(_TOP_MM + line * _LINE_PITCH_MM) * px_per_mm
+                index,
+                words,
+                face,
+                left_px=left_mm * px_per_mm,
+                top_px=(style.head_mm + line * _LINE_PITCH_MM) * px_per_mm,
             )
     if text.foot:
         right_px = (style.paper_mm[0] - _left_mm(style)) * px_per_mm - face.getlength(text.foot)
-        foot_mm = style.paper_mm[1] - _FOOT_MM - _HEADER_HEIGHT_MM
+        foot_mm = style.foot_mm - _HEADER_HEIGHT_MM
         _print(index, text.foot, face, left_px=right_px, top_px=foot_mm * px_per_mm)
 
 

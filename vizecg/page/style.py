@@ -18,6 +18,14 @@ FIELD_WIDTH_MM = 256.0
 FIELD_HEIGHT_MM = 192.0
 """Height of the field that the model sees: twelve rows of 15 mm, and room for what overshoots."""
 
+# A grid that ends with the chart has room for R waves and names above it, and for S waves below it.
+_GRID_ABOVE_CHART_MM = 20.0
+_GRID_BELOW_CHART_MM = 15.0
+_HEAD_MM = 6.5
+_FOOT_MM = 6.0
+_LETTERS_MM = 3.2
+_CLEAR_MM = 1.5  # between letters and the grid's first or last line
+
 Rgb = tuple[int, int, int]
 
 
@@ -57,6 +65,9 @@ class Grid:
     coarse_width_mm: float
     margin_mm: float
     """Paper kept free of lines at every edge, at least; the grid ends on a coarse line."""
+
+    over: Literal["paper", "chart"] = "paper"
+    """Whether the grid fills the paper's height, or ends above the first row and below the last."""
 
     fine: Literal["lines", "dots", "none"] = "lines"
     fine_pitch_mm: float = SMALL_SQUARE_MM
@@ -158,8 +169,45 @@ class Style:
         """Height of 0 mV of a row, from the paper's upper edge."""
         return self.paper_mm[1] / 2 + self.shift_mm + (row - (len(self.rows) - 1) / 2) * self.row_pitch_mm
 
+    @property
+    def grid_limits_mm(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Between what heights, and between what places across the paper, lines may be."""
+        margin_mm = self.grid.margin_mm
+        across_mm, down_mm = ((margin_mm, side_mm - margin_mm) for side_mm in self.paper_mm)
+        if self.grid.over == "chart":
+            top_mm = self.baseline_mm(0) - _GRID_ABOVE_CHART_MM
+            bottom_mm = self.baseline_mm(len(self.rows) - 1) + _GRID_BELOW_CHART_MM
+            down_mm = (max(down_mm[0], top_mm), min(down_mm[1], bottom_mm))
+        return down_mm, across_mm
+
+    @property
+    def head_mm(self) -> float:
+        """Top of the text above the chart: beside the paper's edge, or on the grid if its first line would cut it."""
+        first_mm = coarse_span_mm(self.baseline_mm(0), self.grid_limits_mm[0], pitch_mm=self.grid.coarse_pitch_mm)[0]
+        cut = _HEAD_MM - _CLEAR_MM < first_mm < _HEAD_MM + _LETTERS_MM
+        return first_mm + _CLEAR_MM if cut else _HEAD_MM
+
+    @property
+    def foot_mm(self) -> float:
+        """Line on which the text at the foot stands: below a grid that ends with the chart, else in the margin.
+
+        It stands on the grid if the grid's last line would cut it.
+        """
+        last_mm = coarse_span_mm(self.baseline_mm(0), self.grid_limits_mm[0], pitch_mm=self.grid.coarse_pitch_mm)[1]
+        foot_mm = self.paper_mm[1] - _FOOT_MM
+        if self.grid.over == "chart":
+            return min(last_mm + 2 * _CLEAR_MM + _LETTERS_MM, foot_mm)
+        cut = foot_mm - _LETTERS_MM < last_mm < foot_mm + _CLEAR_MM
+        return last_mm - _CLEAR_MM if cut else foot_mm
+
     def gain_mm_per_mv(self, lead: str) -> float:
         """How tall a millivolt of a lead is drawn."""
         if self.chest_mm_per_mv is not None and lead.startswith("V"):
             return self.chest_mm_per_mv
         return self.mm_per_mv
+
+
+def coarse_span_mm(anchor_mm: float, limits_mm: tuple[float, float], *, pitch_mm: float) -> tuple[float, float]:
+    """First and last place within limits that is a whole number of pitches from an anchor."""
+    before, after = (anchor_mm - limits_mm[0]) // pitch_mm, (limits_mm[1] - anchor_mm) // pitch_mm
+    return anchor_mm - before * pitch_mm, anchor_mm + after * pitch_mm
