@@ -50,6 +50,7 @@ _MOVED_SHARES = (0.13, 0.29, 0.41, 0.57, 0.71)
 _BESIDE_MM = (12.0, 1.5, 1.0)  # from where to where beside a stroke, and how far over its ends
 _SAME_LEVEL = 0.4
 _LEAST_TOGETHER, _LEAST_BEATING = 0.2, 0.25
+_MOST_SILENT_LEADS = 3
 # A baseline: a curve that is level for so long; how far its height wanders; how much of the clearest row's a row has at
 # least.
 _RESTING_MM = 2.5
@@ -269,11 +270,15 @@ def _curves(inked: NDArray[np.uint8], *, rules: NDArray[np.uint8], px_per_mm: fl
         & (runs <= most_runs * width_px)
         & (boxes[:, cv2.CC_STAT_AREA] <= fullest * width_px * height_px)
     )
-    either = kept | (width_px >= _WORD_WIDTH_MM * px_per_mm)
+    either = kept | ((width_px >= _WORD_WIDTH_MM * px_per_mm) & (runs <= most_runs * width_px))
     drawn = np.flatnonzero(strokes)
     curves, rows = np.zeros_like(strokes), np.zeros_like(strokes)
     curves.ravel()[drawn] = kept[labels.ravel()[drawn]]
     rows.ravel()[drawn] = either[labels.ravel()[drawn]]
+    level = inked & _level_runs(rules, length_px=round(_RULE_ACROSS_MM * px_per_mm))
+    levels = cv2.reduce(level, 1, cv2.REDUCE_MAX)[:, 0]
+    if cv2.countNonZero(cv2.subtract(levels[1:], levels[:-1])) <= _MOST_SILENT_LEADS:  # a grid has more
+        rows |= level
     return _Curves(curves=curves, rows=rows)
 
 
