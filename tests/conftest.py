@@ -54,6 +54,13 @@ settings.load_profile(os.environ.get("VIZECG_TEST_EXAMPLES", "steady"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=4, help="how often a step is killed (make fuzz: 60)")
+    parser.addoption("--pictures", type=int, default=96, help="how many the intake is shown (make accuracy: 1000)")
+
+
+@pytest.fixture(scope="session")
+def pictures(request: pytest.FixtureRequest) -> int:
+    """How many pictures the intake is tested on."""
+    return int(request.config.getoption("--pictures"))
 
 
 @pytest.fixture(scope="session")

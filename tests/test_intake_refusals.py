@@ -1,15 +1,17 @@
 """A thousand pictures that are no ECG: nearly all are refused, and say why; hardly any page of traces is.
 
-`make test` looks at a tenth of them, `make accuracy` at all, and prints the shares.
+`make test` looks at some of them, `make accuracy` at all, and prints the shares.
 """
 
+from collections import Counter
 from functools import cache
 
 import cv2
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from vizecg import camera
+from vizecg import camera, intake
 from vizecg.intake import CanonicalSpec
 from vizecg.page import GRIDS, STANDARD, draw_page, draw_style, draw_text
 from vizecg.simulate import recordings
@@ -240,10 +242,39 @@ def signals_mv():
 
 
 def ecg_page(number, preset):
+    """The style's name and a page through the camera; every fourth is the standard page."""
     rng = np.random.default_rng([22, number])
     style = draw_style(rng) if number % 4 else STANDARD
-    signal_mv = signals_mv()[number % len(signals_mv())]
     page = draw_page(
-        signal_mv, sampling_hz=100, style=style, px_per_mm=5 * style.reduction, text=draw_text(style, rng=rng)
+        signals_mv()[number % len(signals_mv())],
+        sampling_hz=100,
+        style=style,
+        px_per_mm=6 * style.reduction,
+        text=draw_text(style, rng=rng),
     )
-    return style.name, camera.apply(page.rgb, preset=preset, rng=rng)
+    return style.name, camera.apply(page.rgb, preset=preset, rng=rng, px_per_mm=6)
+
+
+def refused(name, image):
+    """Name and reasons, or None where it is taken for a page of traces."""
+    taken = intake.normalise(image, spec=SPEC)
+    reasons = [finding for finding in taken.findings if finding.severity == "reject"]
+    assert taken.is_ecg == (not reasons)
+    assert all(len(reason.message) > 30 for reason in reasons), "each says why"
+    return f"{name}: {', '.join(reason.code for reason in reasons)}" if reasons else None
+
+
+def test_pictures_that_are_no_ecg_are_refused_with_a_reason(pictures):
+    names = [other_picture(number) for number in range(5000, 5000 + pictures)]
+    accepted = [name for name, image in names if refused(name, image) is None]
+    print(f"\n{pictures} pictures that are no ECG: {1 - len(accepted) / pictures:.1%} refused; not {Counter(accepted)}")
+    assert len(accepted) <= max(0.01 * pictures, 2), accepted
+
+
+@pytest.mark.parametrize(("preset", "most"), [("clean", 0.01), ("photo", 0.05)])
+def test_pages_of_traces_are_hardly_ever_refused(pictures, preset, most):
+    number = pictures // 2
+    pages = [refused(*ecg_page(each, preset)) for each in range(5000, 5000 + number)]
+    lost = [page for page in pages if page is not None]
+    print(f"\n{number} pages, {preset}: {len(lost) / number:.1%} refused {Counter(lost)}")
+    assert len(lost) <= max(most * number, 2), lost
