@@ -3,9 +3,11 @@
 import io
 from dataclasses import fields, replace
 
+import cv2
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.signal import resample_poly
@@ -84,6 +86,26 @@ def test_one_second_is_twenty_five_millimetres_to_a_tenth_of_a_pixel(px_per_mm):
         assert near.start + centre_px(profile[near]) == pytest.approx(expected_px, abs=0.1)
 
 
+@pytest.mark.parametrize("dpi", [72, 96, 100, 150, 200, 300, 600])
+def test_the_ruler_holds_at_every_resolution(dpi):
+    px_per_mm = dpi / 25.4
+    signal_mv = beats_mv()
+    signal_mv[LEADS.index("V5")] = 1.0
+    ink = (255 - draw_page(signal_mv, sampling_hz=500, style=NO_GRID, px_per_mm=px_per_mm).gray) / np.float32(255)
+
+    def centre_mm(row_mm, column_mm, axis):
+        """Middle of the ink along an axis, within some millimetres of the page."""
+        (top, foot), (left, right) = ([round(end * px_per_mm) for end in ends] for ends in (row_mm, column_mm))
+        return ((top, left)[axis] + centre_px(ink[top:foot, left:right].sum(1 - axis))) / px_per_mm
+
+    # V5 is the last 62.5 mm of the second row, which stands at 89 mm; traces begin 26.5 mm from the left.
+    height_mm = 89 - centre_mm((72, 86), (26.5 + 200, 26.5 + 240), axis=0)
+    assert height_mm == pytest.approx(10, abs=0.1 / px_per_mm)
+    beats_at_mm = [centre_mm((144, 147), (26.5 + at - 5, 26.5 + at + 5), axis=1) for at in (12.5, 37.5, 237.5)]
+    assert beats_at_mm[1] - beats_at_mm[0] == pytest.approx(25, abs=0.1 / px_per_mm)
+    assert beats_at_mm[2] - beats_at_mm[0] == pytest.approx(225, abs=0.1 / px_per_mm)
+
+
 def test_same_heartbeat_at_two_sampling_rates_lands_on_the_same_pixels():
     fine = draw_page(beats_mv(500.0), sampling_hz=500, px_per_mm=4).gray.astype(float)
     coarse = draw_page(beats_mv(100.0), sampling_hz=100, px_per_mm=4).gray.astype(float)
@@ -144,6 +166,58 @@ def printed_by_matplotlib(signal_mv, *, sampling_hz, px_per_mm, times):
     canvas.draw()
     large = np.asarray(canvas.buffer_rgba())[:, :, 0].astype(float)
     return large.reshape(height, times, width, times).mean((1, 3))
+
+
+def grid_by_matplotlib(axes, style, *, points_per_mm):
+    """Lines of one and five millimetres that pass through the origin of the first trace, as far as the margins let."""
+    grid = style.grid
+    ends = []
+    for anchor_mm, side_mm in zip((style.trace_left_mm, style.baseline_mm(0)), style.paper_mm, strict=True):
+        before, after = ((room_mm - grid.margin_mm) // 5 for room_mm in (anchor_mm, side_mm - anchor_mm))
+        ends.append((anchor_mm - before * 5, anchor_mm + after * 5))
+    (left, right), (top, foot) = ends
+    for pitch_mm, width_mm, strength in ((1, grid.fine_width_mm, grid.fine_strength), (5, grid.coarse_width_mm, 1)):
+        half_mm = width_mm / 2
+        across, down = np.arange(left, right + 0.1, pitch_mm), np.arange(top, foot + 0.1, pitch_mm)
+        lines = [[(x, top - half_mm), (x, foot + half_mm)] for x in across]
+        lines += [[(left - half_mm, y), (right + half_mm, y)] for y in down]
+        colour = 1 - strength * (1 - np.array(grid.colour) / 255)
+        axes.add_collection(LineCollection(lines, colors=[colour], linewidths=width_mm * points_per_mm, snap=False))
+
+
+@pytest.mark.parametrize(
+    ("paper_mm", "size_px", "least_db"),
+    [
+        pytest.param((266.0, 266.0), (512, 512), 40, id="512x512"),
+        pytest.param((279.4, 215.9), (2200, 1700), 48, id="letter-at-200-dpi"),
+    ],
+)
+def test_a_whole_page_is_that_of_a_four_times_larger_one_reduced_by_area(paper_mm, size_px, least_db):
+    style = replace(STANDARD, paper_mm=paper_mm)
+    signal_mv = beats_mv() * np.linspace(-1.5, 2.0, 12)[:, None]
+    px_per_mm = size_px[0] / paper_mm[0]
+    figure = Figure(figsize=(size_px[0] * 4 / 100, size_px[1] * 4 / 100), dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, paper_mm[0]), ylim=(paper_mm[1], 0))
+    axes.axis("off")
+    points_per_mm = px_per_mm * 4 * 0.72
+    grid_by_matplotlib(axes, style, points_per_mm=points_per_mm)
+    for row in range(4):
+        strips = [("II", 0, 10)] if row == 3 else [(LEADS[row + 3 * k], 2.5 * k, 2.5) for k in range(4)]
+        for lead, start_s, duration_s in strips:
+            shown = slice(round(start_s * 500), round((start_s + duration_s) * 500) + 1)
+            down_mm = style.baseline_mm(row) - signal_mv[LEADS.index(lead), shown] * 10
+            across_mm = style.trace_left_mm + (start_s + np.arange(down_mm.size) / 500) * 25
+            (line,) = axes.plot(across_mm, down_mm, color="black", linewidth=0.35 * points_per_mm)
+            line.set(solid_capstyle="round", solid_joinstyle="round")
+            line.get_path().should_simplify = False
+    canvas.draw()
+    large = cv2.cvtColor(np.asarray(canvas.buffer_rgba()), cv2.COLOR_RGBA2GRAY)
+    expected = cv2.resize(large.astype(np.float32), size_px, interpolation=cv2.INTER_AREA)
+    drawn = draw_page(signal_mv, sampling_hz=500, style=style, px_per_mm=px_per_mm).gray
+    lettering = bare(replace(style, grid=NO_GRID.grid), px_per_mm) < 255
+    error = (drawn - expected)[~lettering]
+    assert 10 * np.log10(255**2 / np.mean(error**2)) > least_db
 
 
 @pytest.mark.parametrize("px_per_mm", [1.5, 4.0])

@@ -1,5 +1,6 @@
 """What the README tells people to type exists."""
 
+import json
 import re
 from pathlib import Path
 
@@ -44,3 +45,31 @@ def test_every_path_is_there_or_made_by_a_stage(path):
 
 def test_no_blank_was_left_to_fill_in():
     assert "@@" not in README
+
+
+def test_speeds_are_those_that_were_measured():
+    found = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    told = README.partition("## How fast\n")[2].partition("\n## ")[0]
+    for entry in found["entries"]:
+        (row,) = [
+            line for line in told.splitlines() if line.startswith(f"| {entry['name']} | ") and _peer(entry) in line
+        ]
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        if "ours_ms" in entry:
+            assert cells[1] == f"{entry['ours_ms']['median']:.3g} ms"
+        else:
+            assert [float(number) for number in re.findall(r" (-?[\d.]+)(?=;|$)", cells[1])] == pytest.approx(
+                [float(f"{value:g}") for value in entry["figures"].values()]
+            )
+        if "peer" in entry:
+            ratio = entry["ratio"]
+            assert cells[2:] == [
+                f"{entry['peer']} {entry['peer_ms']['median']:.3g} ms",
+                f"{ratio['median']:.0f} ({ratio['low']:.0f}–{ratio['high']:.0f})",
+            ]
+    for name in ("command", "cpu", "python", "date", "records"):
+        assert found[name] in told
+
+
+def _peer(entry):
+    return f"| {entry['peer']} " if "peer" in entry else "| "

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Protocol
 
-import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from vizecg.errors import InputError
@@ -148,16 +148,17 @@ def training_batch(
     data: TrainingData, rows: NDArray[np.integer[Any]], *, jitter: JitterParams, seed: int, epoch: int
 ) -> Batch:
     """One copy of each record, drawn evenly, jittered."""
-    images, signals_mv = [], []
-    for row in rows.tolist():
+    images = np.empty((len(rows), 1, *data.pages.shape[1:]), np.float32)
+    signals_mv = []
+    for position, row in enumerate(rows.tolist()):
         rng = np.random.default_rng([_EXAMPLE_STREAM, seed, epoch, int(data.ecg_ids[row])])
         page = data.pages[rng.choice(data.pages_of_row[row])]
-        images.append(jitter_page(page, jitter=jitter, rng=rng))
+        jitter_page(page, jitter=jitter, rng=rng, out=images[position, 0])
         if data.has_signal[row]:
             moved = jitter_signal(data.signals_uv[row], sampling_hz=data.sampling_hz, jitter=jitter, rng=rng)
             signals_mv.append(at_stream_rate(moved, sampling_hz=data.sampling_hz))
     return Batch(
-        image=np.stack(images)[:, None],
+        image=images,
         signal_mv=_stacked(signals_mv),
         has_signal=data.has_signal[rows],
         labels=data.labels[rows].astype(np.float32),
@@ -181,31 +182,80 @@ def plain_batches(data: TrainingData, *, pages: Sequence[int], batch_size: int) 
         )
 
 
-def jitter_page(page: NDArray[np.uint8], *, jitter: JitterParams, rng: np.random.Generator) -> NDArray[np.float32]:
+def jitter_page(
+    page: NDArray[np.uint8],
+    *,
+    jitter: JitterParams,
+    rng: np.random.Generator,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
     """Shift, scale and shade one page.
 
     Args:
         page: uint8 (H, W), 255 is white.
         jitter: how much at most.
         rng: draws how much.
+        out: where to write it; a new array if None.
 
     Returns:
         float32 (H, W), ink 0..1. Both axes keep their direction: a mirrored ECG is another diagnosis.
     """
-    height, width = page.shape
-    scale_x, scale_y = 1 + rng.uniform(-jitter.scale, jitter.scale, 2)
-    shift_x, shift_y = rng.uniform(-jitter.shift_px, jitter.shift_px, 2)
-    about_center = np.array(
-        [
-            [scale_x, 0, shift_x + (1 - scale_x) * (width - 1) / 2],
-            [0, scale_y, shift_y + (1 - scale_y) * (height - 1) / 2],
-        ]
+    ink = np.empty(page.shape, np.float32) if out is None else out
+    scales = 1 + rng.uniform(-jitter.scale, jitter.scale, 2)
+    shifts_px = rng.uniform(-jitter.shift_px, jitter.shift_px, 2)
+    gain, paper = 1 + rng.uniform(-jitter.ink, jitter.ink), rng.uniform(-jitter.paper, jitter.paper)
+    # About the middle: where each column and each row of the jittered page lies on the page.
+    (across_px, down_px) = (
+        (np.arange(side) - shift - (side - 1) / 2) / scale + (side - 1) / 2
+        for side, shift, scale in zip(page.shape[::-1], shifts_px, scales, strict=True)
     )
-    moved = cv2.warpAffine(page, about_center, (width, height), borderValue=_WHITE).astype(np.uint8, copy=False)
-    ink = to_tensor(moved)[0, 0] * np.float32(1 + rng.uniform(-jitter.ink, jitter.ink))
-    shaded = ink + np.float32(rng.uniform(-jitter.paper, jitter.paper))
-    clipped: NDArray[np.float32] = np.clip(shaded, 0, 1).astype(np.float32, copy=False)
-    return clipped
+    _look_up(ink, page, across_px, down_px, np.float32(gain), np.float32(paper))
+    return ink
+
+
+@njit(nogil=True, cache=True)
+def _look_up(
+    out: NDArray[np.float32],
+    page: NDArray[np.uint8],
+    across_px: NDArray[np.float64],
+    down_px: NDArray[np.float64],
+    gain: np.float32,
+    paper: np.float32,
+) -> None:
+    """Read a page between its pixels, as ink times gain plus paper, 0 to 1; beside it is white.
+
+    Scales are near 1, so columns are read in long runs of neighbours, each one vector instruction
+    after another, and not pixel by pixel.
+    """
+    height, width = page.shape
+    left = np.floor(across_px)
+    far = (across_px - left).astype(np.float32)
+    ahead = left.astype(np.int64) - np.arange(width)
+    edge = int(np.abs(ahead).max()) + 2
+    line = np.zeros(width + 2 * edge, dtype=np.float32)  # one row of the page, between two of its own, and white
+    white = np.full(width, _WHITE, dtype=np.uint8)
+    for row in range(height):
+        upper = int(np.floor(down_px[row]))
+        share = np.float32(down_px[row] - upper)
+        one = page[upper] if 0 <= upper < height else white
+        other = page[upper + 1] if 0 <= upper + 1 < height else white
+        inside, written = line[edge : edge + width], out[row]
+        for column in range(width):
+            level = one[column] * (np.float32(1) - share) + other[column] * share
+            inside[column] = (np.float32(_WHITE) - level) / np.float32(_WHITE) * gain
+        begin = 0
+        while begin < width:
+            end = begin + 1
+            while end < width and ahead[end] == ahead[begin]:
+                end += 1
+            start = edge + begin + ahead[begin]
+            here, there = line[start : start + end - begin], line[start + 1 : start + 1 + end - begin]
+            shares, run = far[begin:end], written[begin:end]
+            for column in range(end - begin):
+                value = here[column] + (there[column] - here[column]) * shares[column] + paper
+                value = value if value > 0 else np.float32(0)
+                run[column] = value if value < 1 else np.float32(1)
+            begin = end
 
 
 def jitter_signal(

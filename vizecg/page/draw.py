@@ -3,28 +3,23 @@
 import struct
 import zlib
 from dataclasses import dataclass
-from functools import cache
 
 import cv2
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped] # its wheel has no stubs
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from vizecg.labels import LEADS
 from vizecg.page.catalogue import STANDARD
 from vizecg.page.layout import Box, PlacedStrip, Sheet, sheet
 from vizecg.page.lettering import PrintedText, print_text
-from vizecg.page.raster import sinc_table, stroke
+from vizecg.page.raster import draw_traces, recolour
 from vizecg.page.style import Style
 
-# Coefficients of luma in JPEG and in every gray conversion (ITU-R BT.601).
-_LUMA = np.array([0.299, 0.587, 0.114])
-
-_PNG_FILTER_UP = 2
+_PNG_NO_FILTER = 0
 _PNG_PALETTE = 3
 _PNG_PER_METRE = 1
-
-_sinc_table = cache(sinc_table)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,7 +27,9 @@ class Page:
     """A drawn page: one byte a pixel into `palette`, and where to find what on it."""
 
     index: NDArray[np.uint8]
-    palette: NDArray[np.uint8]
+    sheet: Sheet
+    """What it is drawn on."""
+
     px_per_mm: float
     """Pixels for a millimetre of the grid."""
 
@@ -43,7 +40,15 @@ class Page:
     mm_per_mv: float
     """Of the limb leads, where the chest has its own: see `strips`."""
 
-    strips: tuple[PlacedStrip, ...]
+    @property
+    def palette(self) -> NDArray[np.uint8]:
+        """(256, 3) RGB."""
+        return self.sheet.palette
+
+    @property
+    def strips(self) -> tuple[PlacedStrip, ...]:
+        """Every strip, and where it stands."""
+        return self.sheet.strips
 
     @property
     def boxes(self) -> dict[str, Box]:
@@ -60,7 +65,9 @@ class Page:
     @property
     def gray(self) -> NDArray[np.uint8]:
         """(height, width) luma."""
-        return np.asarray(cv2.LUT(self.index, np.rint(self.palette @ _LUMA).astype(np.uint8)), dtype=np.uint8)
+        drawn = self.sheet.gray.copy()
+        recolour(drawn.reshape(-1), self.index.reshape(-1), self.sheet.index.reshape(-1), self.sheet.shades)
+        return drawn
 
 
 def draw_page(
@@ -92,55 +99,34 @@ def draw_page(
     index = blank.index.copy()
     if text is not None:
         print_text(index, text, style=style, px_per_mm=px_per_mm)
-    for placed in blank.strips:
-        lead_mv = signal_mv[LEADS.index(placed.strip.lead)]
-        _draw_strip(index, lead_mv, sampling_hz=sampling_hz, placed=placed, blank=blank, style=style)
+    draw_traces(
+        index,
+        signal_mv,
+        blank.traces,
+        sampling_hz=sampling_hz,
+        px_per_s=blank.scale.px_per_s,
+        radius_px=style.ink_width_mm / 2 * px_per_mm,
+    )
     return Page(
         index=index,
-        palette=blank.palette,
+        sheet=blank,
         px_per_mm=px_per_mm,
         reduction=style.reduction,
         mm_per_s=style.mm_per_s,
         mm_per_mv=style.mm_per_mv,
-        strips=blank.strips,
-    )
-
-
-def _draw_strip(
-    index: NDArray[np.uint8],
-    lead_mv: NDArray[np.floating],
-    *,
-    sampling_hz: float,
-    placed: PlacedStrip,
-    blank: Sheet,
-    style: Style,
-) -> None:
-    # A quarter second of neighbours on both sides: what the filter reads, and no more to convert.
-    first = max(0, int((placed.strip.start_s - 0.25) * sampling_hz))
-    end = int((placed.strip.start_s + placed.strip.duration_s + 0.25) * sampling_hz) + 1
-    samples_per_px = sampling_hz / blank.scale.px_per_s
-    stroke(
-        index,
-        (placed.baseline_px - lead_mv[first:end] * (placed.mm_per_mv * blank.scale.px_per_mm)).astype(np.float32),
-        samples_per_px=samples_per_px,
-        first_sample_px=placed.left_px + (first / sampling_hz - placed.strip.start_s) * blank.scale.px_per_s,
-        span_px=(placed.left_px, placed.left_px + placed.pen_down_px),
-        radius_px=style.ink_width_mm / 2 * blank.scale.px_per_mm,
-        table=_sinc_table(),
     )
 
 
 def encode_png(page: Page) -> bytes:
     """Write a palette PNG that knows its resolution, so that it prints true to scale.
 
-    Every row is filtered by the one above it: grid and blank paper become runs of
-    zeros, which the fastest deflate still packs well.
+    Rows are stored as they are: on a page of few colours whose grid repeats, the packer finds
+    longer matches in them than in differences from row to row, so the file is smaller too.
     """
     height, width = page.index.shape
     rows = np.empty((height, width + 1), dtype=np.uint8)
-    rows[:, 0] = _PNG_FILTER_UP
-    rows[0, 1:] = page.index[0]
-    np.subtract(page.index[1:], page.index[:-1], out=rows[1:, 1:])  # modulo 256, as PNG wants it
+    rows[:, 0] = _PNG_NO_FILTER
+    rows[:, 1:] = page.index
     px_per_m = round(page.px_per_mm / page.reduction * 1000)
     return b"".join(
         (
@@ -148,7 +134,7 @@ def encode_png(page: Page) -> bytes:
             _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _PNG_PALETTE, 0, 0, 0)),
             _png_chunk(b"PLTE", page.palette.tobytes()),
             _png_chunk(b"pHYs", struct.pack(">IIB", px_per_m, px_per_m, _PNG_PER_METRE)),
-            _png_chunk(b"IDAT", zlib.compress(rows.data, level=1)),
+            _png_chunk(b"IDAT", isal_zlib.compress(rows.data, level=1)),
             _png_chunk(b"IEND", b""),
         )
     )

@@ -6,14 +6,15 @@ Sheets are cached: all pages of one style and resolution share paper, grid and l
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from vizecg.labels import LEADS
 from vizecg.page.lettering import font
-from vizecg.page.raster import GRID_LEVELS, ink_over, palette
+from vizecg.page.raster import GRID_LEVELS, Traces, ink_over, palette
 from vizecg.page.scale import PaperScale
 from vizecg.page.style import Grid, Strip, Style, coarse_span_mm
 
@@ -22,7 +23,10 @@ Box = tuple[float, float, float, float]
 
 _BAR_MM = 7.0  # height of a separator
 _LIFTED_MM = 1.5  # how long the pen is up where strips are parted by a gap
-_CACHED_SHEETS = 32  # 120 MB of pages at 200 dpi
+_CACHED_SHEETS = 32  # 120 MB of pages at 200 dpi, twice that where gray ones are asked for
+
+# Coefficients of luma in JPEG and in every gray conversion (ITU-R BT.601).
+_LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class PlacedStrip:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sheet:
     """Paper, grid and names, and where the ink goes. Read-only: pages copy `index`."""
 
@@ -61,6 +65,18 @@ class Sheet:
     palette: NDArray[np.uint8]
     scale: PaperScale
     strips: tuple[PlacedStrip, ...]
+    traces: Traces
+    """The strips, as the pen wants them."""
+
+    @cached_property
+    def shades(self) -> NDArray[np.uint8]:
+        """(256,) luma of the palette."""
+        return np.asarray(np.rint(self.palette @ _LUMA), dtype=np.uint8)
+
+    @cached_property
+    def gray(self) -> NDArray[np.uint8]:
+        """(height, width) luma; made when it is first asked for."""
+        return np.asarray(self.shades[self.index], dtype=np.uint8)
 
 
 def place_strips(style: Style, *, scale: PaperScale) -> tuple[PlacedStrip, ...]:
@@ -85,6 +101,17 @@ def place_strips(style: Style, *, scale: PaperScale) -> tuple[PlacedStrip, ...]:
             )
             left_mm += width_mm
     return tuple(placed)
+
+
+def _traces(strips: tuple[PlacedStrip, ...], *, scale: PaperScale) -> Traces:
+    return Traces(
+        lead=np.array([LEADS.index(placed.strip.lead) for placed in strips]),
+        start_s=np.array([placed.strip.start_s for placed in strips]),
+        duration_s=np.array([placed.pen_down_px / scale.px_per_s for placed in strips]),
+        left_px=np.array([placed.left_px for placed in strips]),
+        baseline_px=np.array([placed.baseline_px for placed in strips]),
+        px_per_mv=np.array([placed.mm_per_mv * scale.px_per_mm for placed in strips]),
+    )
 
 
 def _bars(length_px: int, *, centres_mm: Iterable[float], width_mm: float, scale: PaperScale) -> NDArray[np.float64]:
@@ -238,4 +265,5 @@ def sheet(style: Style, *, px_per_mm: float) -> Sheet:
         palette=palette(paper=style.paper_colour, grid=style.grid.colour, ink=style.ink_colour),
         scale=scale,
         strips=strips,
+        traces=_traces(strips, scale=scale),
     )

@@ -1,10 +1,10 @@
 """The pen: a lead as a stroke of even width, with exact coverage of every pixel.
 
 A trace is a function of time, so the stroke of a round pen is its graph dilated
-by a disc: in each column it fills one interval, from the sliding minimum of
+by a disc: at each place it fills one interval, from the sliding minimum of
 `sample - sqrt(r² - dx²)` to the sliding maximum of `sample + sqrt(r² - dx²)`.
-The intervals are taken on several sub-columns a pixel; down the column their
-coverage is exact.
+These two edges are taken at the samples, and at as many points between them as
+a true edge needs; straight from point to point, they cover pixels exactly.
 
 Pixels are indices into a palette (`palette`) that mixes paper, grid and ink, so
 that a page is one byte a pixel from the pen to the PNG. Indices below
@@ -12,6 +12,8 @@ that a page is one byte a pixel from the pen to the PNG. Indices below
 """
 
 import math
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -22,7 +24,22 @@ INK_LEVELS = 24
 _GRIDS_UNDER_INK = 8  # 64 + 24 × 8 = 256: what one byte can name
 
 SINC_TAPS = 16
-SINC_PHASES = 256
+_EDGE_POINTS_PER_PX = 4
+_STEPS_PER_RADIUS = 4
+_LEAST_STEPS = 3
+_MOST_POINTS = 64
+_BLOCK = 1024  # samples at a time, so that all stays in the processor's first cache
+
+# Of each index: which of the eight grids is under the ink on it, and how much of the pixel ink leaves free.
+_GRID_UNDER = np.concatenate(
+    [
+        np.rint(np.linspace(0, _GRIDS_UNDER_INK - 1, GRID_LEVELS)).astype(np.int64),
+        np.tile(np.arange(_GRIDS_UNDER_INK), INK_LEVELS),
+    ]
+)
+_BARE_SHARE = np.concatenate(
+    [np.ones(GRID_LEVELS), 1 - np.repeat(np.arange(1, INK_LEVELS + 1), _GRIDS_UNDER_INK) / INK_LEVELS]
+).astype(np.float32)
 
 
 def palette(*, paper: tuple[int, int, int], grid: tuple[int, int, int], ink: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -36,18 +53,21 @@ def palette(*, paper: tuple[int, int, int], grid: tuple[int, int, int], ink: tup
     return np.asarray(np.rint(colours), dtype=np.uint8)
 
 
-def sinc_table() -> NDArray[np.float32]:
-    """(SINC_PHASES + 1, SINC_TAPS) weights that read a band-limited signal between its samples.
+def sinc_weights(steps: int) -> NDArray[np.float32]:
+    """(steps, SINC_TAPS) weights that read a band-limited signal at each of so many places from sample to sample.
 
     Kaiser-windowed sinc, beta 6: stop band below -60 dB; each row sums to 1, so
-    a constant stays that constant.
+    a constant stays that constant. The first place is the sample itself.
     """
     half = SINC_TAPS // 2
-    fraction = np.linspace(0.0, 1.0, SINC_PHASES + 1)[:, None]
+    fraction = np.arange(steps)[:, None] / steps
     distance = np.arange(1 - half, half + 1)[None, :] - fraction
     window = np.i0(6.0 * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, None))) / np.i0(6.0)
     weights = np.sinc(distance) * window
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+_weights = cache(sinc_weights)
 
 
 def ink_over(index: NDArray[np.uint8], coverage: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -60,111 +80,283 @@ def ink_over(index: NDArray[np.uint8], coverage: NDArray[np.floating]) -> NDArra
     return inked
 
 
-def stroke(
+class Traces(NamedTuple):
+    """Where each strip of a page goes, (strips,) each."""
+
+    lead: NDArray[np.int64]
+    """Row of the signal."""
+
+    start_s: NDArray[np.float64]
+    duration_s: NDArray[np.float64]
+    """How long the pen is down."""
+
+    left_px: NDArray[np.float64]
+    baseline_px: NDArray[np.float64]
+    px_per_mv: NDArray[np.float64]
+    """Below 0 where the lead is printed upside down."""
+
+
+def draw_traces(
     index: NDArray[np.uint8],
-    samples_px: NDArray[np.float32],
+    signal_mv: NDArray[np.floating],
+    traces: Traces,
     *,
-    samples_per_px: float,
-    first_sample_px: float,
-    span_px: tuple[float, float],
+    sampling_hz: float,
+    px_per_s: float,
     radius_px: float,
-    table: NDArray[np.float32],
 ) -> None:
-    """Draw one trace on a page, in place.
+    """Draw strips on a page, in place.
 
     Args:
         index: (height, width) page.
-        samples_px: (samples,) height of the trace, y downwards; NaN breaks the
-            line around that sample.
-        samples_per_px: samples in the width of one pixel.
-        first_sample_px: where sample 0 stands.
-        span_px: from where to where the pen is down; samples beyond it only feed the filter.
+        signal_mv: (leads, samples) potentials; NaN breaks the line around that sample.
+        traces: which of it goes where.
+        sampling_hz: samples per second.
+        px_per_s: width of one second.
         radius_px: half the pen's width.
-        table: `sinc_table()`, which reads between samples.
     """
-    # A pixel needs 8 sub-columns for a true edge, the pen 16 for a true width, and no sample
-    # may fall between two of them, or an R peak loses its tip.
-    per_px = max(8, min(64, math.ceil(max(samples_per_px, 8 / radius_px))))
-    first_px = max(0, math.floor(span_px[0] - radius_px))
-    end_px = min(index.shape[1], math.ceil(span_px[1] + radius_px))
-    if end_px <= first_px:
-        return
-    missing = np.isnan(samples_px)
-    if samples_px.size < 2 or missing.all():
-        return
-    if missing.any():  # bridged for the filter's sake, and broken again by `missing`
-        known = np.flatnonzero(~missing)
-        samples_px = np.interp(np.arange(samples_px.size), known, samples_px[known]).astype(np.float32)
-    _stroke(
-        index,
-        np.pad(samples_px, (SINC_TAPS // 2 - 1, SINC_TAPS // 2), mode="edge"),
-        missing,
-        table,
-        float(samples_per_px),
-        float(first_sample_px),
-        float(span_px[0]),
-        float(span_px[1]),
-        float(radius_px),
-        per_px,
-        first_px,
-        end_px,
-    )
+    sample_px = px_per_s / sampling_hz
+    # Edges are needed at few points, but the trace that the pen follows at more: it swings between its samples.
+    per_sample = min(_MOST_POINTS, math.ceil(sample_px * _EDGE_POINTS_PER_PX))
+    finer = math.ceil(max(_LEAST_STEPS, sample_px * _STEPS_PER_RADIUS / radius_px) / per_sample)
+    weights = _weights(per_sample * finer)
+    _draw_traces(index, signal_mv, traces, float(sampling_hz), sample_px, float(radius_px), weights, finer)
 
 
 @njit(nogil=True, cache=True)
-def _stroke(
+def _draw_traces(
     index: NDArray[np.uint8],
-    samples: NDArray[np.float32],
-    missing: NDArray[np.bool_],
-    table: NDArray[np.float32],
-    samples_per_px: float,
-    first_sample_px: float,
-    left_px: float,
-    right_px: float,
+    signal_mv: NDArray[np.floating],
+    traces: Traces,
+    sampling_hz: float,
+    sample_px: float,
     radius_px: float,
-    per_px: int,
-    first_px: int,
-    end_px: int,
+    weights: NDArray[np.float32],
+    finer: int,
 ) -> None:
-    reach = int(radius_px * per_px)
-    columns = (end_px - first_px) * per_px
-    padded = columns + 2 * reach
-    # Heights on sub-column centres; bare ones are +inf for the minimum and -inf for the maximum.
-    above = np.full(padded, np.float32(np.inf))
-    below = np.full(padded, np.float32(-np.inf))
-    last = missing.size - 1
-    phases = table.shape[0] - 1
-    for column in range(padded):
-        centre_px = first_px + (column - reach + 0.5) / per_px
-        position = (centre_px - first_sample_px) * samples_per_px
-        if centre_px < left_px or centre_px > right_px or position < 0 or position > last:
+    steps, strips = weights.shape[0], traces.lead.size
+    step_px, last = sample_px / steps, (signal_mv.shape[1] - 1) * steps
+    # Steps are counted from the record's first sample.
+    starts = traces.start_s * (sampling_hz * steps)
+    firsts = (starts + 0.5).astype(np.int64)
+    ends = np.minimum((starts + traces.duration_s * (sampling_hz * steps) + 0.5).astype(np.int64), last)
+    # The pen comes from as many samples before and after; one more, since it reaches a part of a step further.
+    margin = int(radius_px / sample_px) + 2
+    # All strips work in the same memory, which stays in the processor's cache.
+    most = max(int((ends - firsts).max()), 0) // steps + 3
+    known = np.empty(most + SINC_TAPS, dtype=np.float32)
+    heights = np.empty((steps, most + 4 * margin), dtype=np.float32)
+    tops = np.empty((most + 2 * margin) * (steps // finer), dtype=np.float32)
+    bottoms = np.empty_like(tops)
+    change = np.zeros(index.shape[0] + 2, dtype=np.float32)
+    for strip in range(strips):
+        first, end = firsts[strip], ends[strip]
+        if end <= first:
             continue
-        base = min(int(position), last - 1)
-        fraction = position - base
-        if missing[base] or (fraction > 0 and missing[base + 1]):
+        samples = end // steps + 1 - first // steps
+        lead_mv = signal_mv[traces.lead[strip]]
+        _trace(heights, known, lead_mv, first, end, weights, margin, traces.baseline_px[strip], traces.px_per_mv[strip])
+        points = (samples + 2 * margin) * (steps // finer)
+        top, bottom = tops[:points], bottoms[:points]
+        _edges(top, bottom, heights, radius_px / step_px, step_px, margin, finer)
+        _keep_within(top, bottom, np.float32(index.shape[0]))
+        left_px = traces.left_px[strip] + ((first // steps - margin) * steps - starts[strip]) * step_px
+        _cover_runs(index, top, bottom, left_px, step_px * finer, change)
+
+
+@njit(nogil=True, cache=True)
+def _cover_runs(
+    index: NDArray[np.uint8],
+    top: NDArray[np.float32],
+    bottom: NDArray[np.float32],
+    left_px: float,
+    step_px: float,
+    change: NDArray[np.float32],
+) -> None:
+    """Ink what is between two edges wherever the pen is down; arguments as of `_cover`."""
+    point = 0
+    while point < top.size:
+        begin = point
+        while point < top.size and top[point] <= bottom[point]:
+            point += 1
+        if point - begin > 1:
+            _cover(index, top[begin:point], bottom[begin:point], left_px + begin * step_px, step_px, change)
+        point += 1
+
+
+@njit(nogil=True, cache=True)
+def _trace(
+    heights: NDArray[np.float32],
+    known: NDArray[np.float32],
+    lead_mv: NDArray[np.floating],
+    first: int,
+    end: int,
+    weights: NDArray[np.float32],
+    margin: int,
+    baseline_px: float,
+    px_per_mv: float,
+) -> None:
+    """Write the height of the trace, y downwards, at each sample and at each step after it.
+
+    Args:
+        heights: (steps, 2 × margin + samples + 2 × margin or more) to write to. Steps before `first`,
+            behind `end` and beside a missing sample become NaN.
+        known: (samples + SINC_TAPS or more,) to work in.
+        lead_mv: the record.
+        first: step of the record with which the trace begins.
+        end: step with which it ends.
+        weights: as from `sinc_weights`.
+        margin: samples that the pen reaches.
+        baseline_px: height of 0 mV.
+        px_per_mv: height of 1 mV.
+    """
+    steps, half = weights.shape[0], SINC_TAPS // 2
+    first_sample, count = first // steps, end // steps + 1 - first // steps
+    missing = False
+    for number in range(count + SINC_TAPS):
+        read = min(max(first_sample + number - half + 1, 0), lead_mv.size - 1)
+        known[number] = baseline_px - lead_mv[read] * px_per_mv
+        missing = missing or np.isnan(known[number])
+    samples = known[half - 1 : half - 1 + count].copy() if missing else known[half - 1 : half - 1 + count]
+    # A step beside a missing sample, which is bridged for the filter's sake.
+    beside = samples + known[half : half + count] if missing else samples
+    if missing:
+        _bridge(known[: count + SINC_TAPS])
+    for step in range(steps):
+        heights[step, : 2 * margin], heights[step, 2 * margin + count : 4 * margin + count] = np.nan, np.nan
+        out = heights[step, 2 * margin : 2 * margin + count]
+        if step == 0:
+            out[:] = samples
+        else:
+            _filter(out, known, weights[step])
+        if missing and step:
+            out += np.float32(0) * beside
+        if first_sample * steps + step < first:
+            out[0] = np.nan
+        if (first_sample + count - 1) * steps + step > end:
+            out[count - 1] = np.nan
+
+
+@njit(nogil=True, cache=True)
+def _filter(out: NDArray[np.float32], samples: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+    out[:] = 0
+    for tap in range(0, SINC_TAPS, 4):
+        # Slices, not offsets: these become vector instructions.
+        one, two = samples[tap : tap + out.size], samples[tap + 1 : tap + 1 + out.size]
+        three, four = samples[tap + 2 : tap + 2 + out.size], samples[tap + 3 : tap + 3 + out.size]
+        weight, second, third, fourth = weights[tap], weights[tap + 1], weights[tap + 2], weights[tap + 3]
+        for number in range(out.size):
+            out[number] += (weight * one[number] + second * two[number]) + (
+                third * three[number] + fourth * four[number]
+            )
+
+
+@njit(nogil=True, cache=True)
+def _bridge(samples: NDArray[np.float32]) -> None:
+    """Replace what is missing by a straight line, for the filter's sake."""
+    before = -1
+    for number in range(samples.size + 1):
+        if number < samples.size and np.isnan(samples[number]):
             continue
-        weights = table[int(fraction * phases + 0.5)]
-        # Two sums side by side hide the latency of one.
-        read = samples[base : base + SINC_TAPS]
-        even, odd = np.float32(0), np.float32(0)
-        for pair in range(SINC_TAPS // 2):
-            even += weights[2 * pair] * read[2 * pair]
-            odd += weights[2 * pair + 1] * read[2 * pair + 1]
-        above[column] = even + odd
-        below[column] = even + odd
-    top = np.full(columns, np.float32(np.inf))
-    bottom = np.full(columns, np.float32(-np.inf))
-    for shift in range(-reach, reach + 1):
-        lift = np.float32(math.sqrt(max(radius_px * radius_px - (shift / per_px) ** 2, 0.0)))
-        # Slices and conditional expressions, not offsets and min(): these become vector instructions.
-        shifted_above = above[reach + shift : reach + shift + columns]
-        shifted_below = below[reach + shift : reach + shift + columns]
-        for column in range(columns):
-            upper = shifted_above[column] - lift
-            top[column] = upper if upper < top[column] else top[column]
-            lower = shifted_below[column] + lift
-            bottom[column] = lower if lower > bottom[column] else bottom[column]
-    _cover(index, top, bottom, per_px, first_px)
+        for gap in range(before + 1, number):
+            if before >= 0 and number < samples.size:
+                share = np.float32((gap - before) / (number - before))
+                samples[gap] = samples[before] + (samples[number] - samples[before]) * share
+            elif before >= 0:
+                samples[gap] = samples[before]
+            elif number < samples.size:
+                samples[gap] = samples[number]
+        before = number
+
+
+@njit(nogil=True, cache=True)
+def _edges(
+    top: NDArray[np.float32],
+    bottom: NDArray[np.float32],
+    heights: NDArray[np.float32],
+    radius: float,
+    step_px: float,
+    margin: int,
+    finer: int,
+) -> None:
+    """Write both edges of the stroke at every `finer`th step, from `margin` samples before the trace to as many behind.
+
+    Args:
+        top: (points,) upper edge, to write to; infinite where the pen is not down.
+        bottom: (points,) lower edge, to write to; negative infinity there.
+        heights: as from `_trace`.
+        radius: of the pen, in steps.
+        step_px: length of a step.
+        margin: as in `_trace`.
+        finer: steps from one point of the edges to the next.
+    """
+    points, reach = heights.shape[0] // finer, int(radius)
+    samples = top.size // points
+    far = np.float32(radius - reach)
+    near = np.float32(1) - far
+    before, behind = np.empty(_BLOCK, dtype=np.float32), np.empty(_BLOCK, dtype=np.float32)
+    # Upper and lower edge of a block; never the same array on both sides, or the compiler stores one by one.
+    narrow, wide = np.empty(2 * _BLOCK, dtype=np.float32), np.empty(2 * _BLOCK, dtype=np.float32)
+    for first in range(0, samples, _BLOCK):
+        count, middle = min(_BLOCK, samples - first), first + margin
+        for point in range(points):
+            narrow[:_BLOCK], narrow[_BLOCK:] = np.inf, -np.inf
+            step = point * finer
+            for away in range(reach + 1):
+                lift = np.float32(math.sqrt(radius * radius - away * away) * step_px)
+                one, other = _at(heights, middle, count, step - away), _at(heights, middle, count, step + away)
+                _widen(wide, narrow, one, other, lift)
+                narrow, wide = wide, narrow
+            # Just as far away as the pen reaches, or steep strokes are thinner by half a step a side.
+            one, other = _at(heights, middle, count, step - reach), _at(heights, middle, count, step - reach - 1)
+            _mix(before, one, near, other, far)
+            one, other = _at(heights, middle, count, step + reach), _at(heights, middle, count, step + reach + 1)
+            _mix(behind, one, near, other, far)
+            _widen(wide, narrow, before[:count], behind[:count], np.float32(0))
+            for number in range(count):
+                top[(first + number) * points + point] = wide[number]
+                bottom[(first + number) * points + point] = wide[_BLOCK + number]
+
+
+@njit(nogil=True, cache=True)
+def _at(heights: NDArray[np.float32], sample: int, count: int, step: int) -> NDArray[np.float32]:
+    """So many heights, each so many steps away from a sample."""
+    start = sample + step // heights.shape[0]
+    return heights[step % heights.shape[0], start : start + count]
+
+
+@njit(nogil=True, cache=True)
+def _mix(
+    out: NDArray[np.float32], one: NDArray[np.float32], near: np.float32, other: NDArray[np.float32], far: np.float32
+) -> None:
+    for number in range(one.size):
+        out[number] = one[number] * near + other[number] * far
+
+
+@njit(nogil=True, cache=True)
+def _widen(
+    wide: NDArray[np.float32],
+    narrow: NDArray[np.float32],
+    before: NDArray[np.float32],
+    behind: NDArray[np.float32],
+    lift: np.float32,
+) -> None:
+    """Let both edges, upper ones and then lower ones, reach a lift beyond two traces; what is NaN changes nothing."""
+    for number in range(before.size):
+        one, other = before[number], behind[number]
+        high, low = narrow[number], narrow[_BLOCK + number]
+        high = one - lift if one - lift < high else high
+        low = one + lift if one + lift > low else low
+        wide[number] = other - lift if other - lift < high else high
+        wide[_BLOCK + number] = other + lift if other + lift > low else low
+
+
+@njit(nogil=True, cache=True)
+def _keep_within(top: NDArray[np.float32], bottom: NDArray[np.float32], page_px: np.float32) -> None:
+    """Cut edges at the page's; where the pen is up, the upper edge is then below the lower one."""
+    for point in range(top.size):
+        top[point] = min(max(top[point], np.float32(0)), page_px)
+        bottom[point] = min(max(bottom[point], np.float32(0)), page_px)
 
 
 @njit(nogil=True, cache=True)
@@ -172,46 +364,123 @@ def _cover(
     index: NDArray[np.uint8],
     top: NDArray[np.float32],
     bottom: NDArray[np.float32],
-    per_px: int,
-    first_px: int,
+    left_px: float,
+    step_px: float,
+    change: NDArray[np.float32],
 ) -> None:
-    """Turn each pixel column's intervals into ink.
+    """Ink what is between two edges, given at points `step_px` apart and straight from one to the next.
 
-    `change` holds, for each row, how much coverage differs from the row above:
-    an interval costs four additions however tall it is, and one running sum a
-    column gives the coverage.
+    Args:
+        index: (height, width) page.
+        top: (points,) upper edge, 0 to height.
+        bottom: (points,) lower edge, not above the upper one.
+        left_px: where the first point stands.
+        step_px: from one point to the next.
+        change: (height + 2,) zeros, and zeros again afterwards: how much more of each row
+            of a pixel column is covered than of the row above. An edge within one row is two
+            additions, however tall the stroke, and one running sum a column gives the coverage.
     """
-    height = index.shape[0]
-    change = np.zeros(height + 2, dtype=np.float32)
-    for pixel in range(top.size // per_px):
-        lowest, highest = height, -1
-        for column in range(pixel * per_px, (pixel + 1) * per_px):
-            upper = max(top[column], np.float32(0))
-            lower = min(bottom[column], np.float32(height))
-            if not lower > upper:
-                continue
-            first, last = int(upper), int(lower)
-            # Rows below an edge at y are covered by row + 1 - y of themselves, and then fully.
-            change[first] += first + 1 - upper
-            change[first + 1] += upper - first
-            change[last] -= last + 1 - lower
-            change[last + 1] -= lower - last
-            lowest, highest = min(lowest, first), max(highest, last)
+    height, width = index.shape
+    last, per_px = float(top.size - 1), 1 / step_px
+    for column in range(max(int(left_px), 0), min(int(left_px + last * step_px) + 1, width)):
+        start = max((column - left_px) * per_px, 0.0)
+        end = min((column + 1 - left_px) * per_px, last)
+        if end <= start:
+            continue
+        highest, _ = _add_edge(change, top, start, end, step_px)
+        _, lowest = _add_edge(change, bottom, start, end, -step_px)
         running = np.float32(0)
-        for row in range(lowest, highest + 2):
+        for row in range(highest, lowest + 2):
             running += change[row]
             change[row] = 0
             if row < height:
-                coverage = running / per_px
-                old = int(index[row, first_px + pixel])
-                under = old
-                if old >= GRID_LEVELS:
-                    under = (old - GRID_LEVELS) % _GRIDS_UNDER_INK
-                    before = ((old - GRID_LEVELS) // _GRIDS_UNDER_INK + 1) / INK_LEVELS
-                    coverage = 1 - (1 - before) * (1 - coverage)
-                else:
-                    under = int(old * ((_GRIDS_UNDER_INK - 1) / (GRID_LEVELS - 1)) + 0.5)
-                level = int(coverage * INK_LEVELS + 0.5)
-                if level > 0:
-                    inked = GRID_LEVELS + (min(level, INK_LEVELS) - 1) * _GRIDS_UNDER_INK + under
-                    index[row, first_px + pixel] = inked
+                index[row, column] = _inked(index[row, column], running)
+
+
+@njit(nogil=True, cache=True)
+def _add_edge(
+    change: NDArray[np.float32], edge: NDArray[np.float32], start: float, end: float, share: float
+) -> tuple[int, int]:
+    """Cover what is below an edge from one place along it to another; returns its highest and its lowest row.
+
+    Args:
+        change: as in `_cover`.
+        edge: (points,) heights.
+        start: counted in points.
+        end: likewise.
+        share: of the pixel column, from one point to the next; below 0 uncovers.
+    """
+    first, last = int(start) + 1, math.ceil(end) - 1  # the points between start and end
+    before, place = _between(edge, start), start
+    row = int(before)
+    highest, lowest = row, row
+    length, area = 0.0, 0.0  # what of this row the edge has passed, and how much of that is above it
+    for point in range(first, last + 2):
+        here, there = (edge[point], float(point)) if point <= last else (_between(edge, end), end)
+        if int(here) == row:
+            length += there - place
+            area += (there - place) * ((before + here) / 2 - row)
+        else:
+            change[row] += share * (length - area)
+            change[row + 1] += share * area
+            _add_slope(change, before, here, share * (there - place))
+            row, length, area = int(here), 0.0, 0.0
+            highest, lowest = min(highest, row), max(lowest, row)
+        before, place = here, there
+    change[row] += share * (length - area)
+    change[row + 1] += share * area
+    return highest, lowest
+
+
+@njit(nogil=True, cache=True)
+def _between(edge: NDArray[np.float32], place: float) -> float:
+    before = min(int(place), edge.size - 2)
+    return float(edge[before] + (edge[before + 1] - edge[before]) * (place - before))
+
+
+@njit(nogil=True, cache=True)
+def _add_slope(change: NDArray[np.float32], one: float, other: float, share: float) -> None:
+    """Cover what is below a straight edge that crosses rows, across a share of the column."""
+    high, low = min(one, other), max(one, other)
+    per_row = share / (low - high)
+    above, covered = 0.0, 0.0
+    for row in range(int(high), int(low)):
+        # What is below the edge and above the row's lower side, less the same for the row before.
+        area = per_row * (row + 1 - high) ** 2 / 2
+        change[row] += area - above - covered
+        above, covered = area, area - above
+    row = int(low)
+    area = share * (row + 1 - (high + low) / 2)
+    change[row] += area - above - covered
+    change[row + 1] += share - area + above
+
+
+@njit(nogil=True, cache=True)
+def _inked(old: int, coverage: np.float32) -> int:
+    """Index of a pixel after so much of it was covered."""
+    level = int((1 - _BARE_SHARE[old] * (1 - coverage)) * np.float32(INK_LEVELS) + np.float32(0.5))
+    inked = GRID_LEVELS + (min(level, INK_LEVELS) - 1) * _GRIDS_UNDER_INK + _GRID_UNDER[old]
+    return inked if level > 0 else old
+
+
+@njit(nogil=True, cache=True)
+def recolour(
+    out: NDArray[np.uint8], index: NDArray[np.uint8], blank: NDArray[np.uint8], shades: NDArray[np.uint8]
+) -> None:
+    """Give what was drawn its shade, in place.
+
+    Args:
+        out: (pixels,) shades of `blank`.
+        index: (pixels,) of a page.
+        blank: (pixels,) of the page before anything was drawn on it.
+        shades: (256,) of the palette.
+    """
+    # Most of a page is as it was, which eight pixels at once tell.
+    eights = index.size // 8
+    drawn, bare = index[: 8 * eights].view(np.uint64), blank[: 8 * eights].view(np.uint64)
+    for eight in range(eights):
+        if drawn[eight] != bare[eight]:
+            for pixel in range(8 * eight, 8 * eight + 8):
+                out[pixel] = shades[index[pixel]]
+    for pixel in range(8 * eights, index.size):
+        out[pixel] = shades[index[pixel]]
