@@ -1,6 +1,7 @@
 """Pages of documents: TIFF, by Pillow, and PDF, by PDFium."""
 
 import io
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,9 @@ from vizecg.records import Reason
 PDF_DPI: Final = 200
 """Eight pixels a millimetre: twice what the intake measures at."""
 _POINTS_PER_INCH: Final = 72
+
+_PDFIUM: Final = Lock()
+"""PDFium is not made for threads: one document of a process at a time, from its opening to its end."""
 
 
 def which_page(page: int | None, *, pages: int) -> int:
@@ -56,6 +60,11 @@ def read_pdf(data: bytes, *, page: int | None, limits: DecodeLimits) -> Pixels:
         UnreadableImage: it is broken, or needs a password.
         Refused: as `which_page`.
     """
+    with _PDFIUM:
+        return _read_pdf(data, page=page, limits=limits)
+
+
+def _read_pdf(data: bytes, *, page: int | None, limits: DecodeLimits) -> Pixels:
     import pypdfium2
 
     try:
