@@ -39,7 +39,9 @@ class Measured:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--records", type=int, default=PTB_XL_RECORDS)
-    options.add_argument("--executor", default="processes", help="as ingest.executor")
+    options.add_argument(
+        "--executor", default="processes", help="as ingest.executor; of a Dask cluster no memory is told"
+    )
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--folder", type=Path, help="where to write; default: a temporary folder")
     chosen = options.parse_args()

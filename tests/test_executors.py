@@ -2,10 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 
 import pytest
 
@@ -76,25 +79,71 @@ def test_more_is_handed_out_when_the_executor_grows():
     assert [executor.submitted for _ in zip(range(7), results, strict=False)] == [2, 8, 8, 8, 8, 8, 9]
 
 
-@pytest.mark.parametrize("name", ["processes", "threads"])
+@pytest.mark.parametrize("name", ["dask://cluster:8786", "tcp://10.0.0.7:8786", "tls://[fe80::1]:8786", "threads"])
 def test_an_executor_is_named_in_params(name, tmp_path):
     (tmp_path / "params.yaml").write_text(f"render:\n  executor: {name}\n")
     (section,) = read_params(tmp_path / "params.yaml", models={"render": WithExecutor}).values()
     assert section.executor == name
 
 
-@pytest.mark.parametrize("name", ["thread", ""])
+REFUSED = (
+    *("thread", "", "dask", "dask://", "dask://cluster", "dask://:8786", "dask://cluster:0", "dask://cluster:70000"),
+    *("http://cluster:8786", "dask://cluster:8786/", "dask://user:word@cluster:8786", "tcp://fe80::1:8786"),
+)
+
+
+@pytest.mark.parametrize("name", REFUSED)
 def test_an_unknown_executor_is_refused_by_what_is_allowed(name, tmp_path):
-    allowed = "there is no such executor; allowed are processes, threads"
-    with pytest.raises(InputError, match=f"^executor is {name!r}: {allowed}"):
+    allowed = "there is no such executor; allowed are processes, threads, or the address of a Dask scheduler: dask://"
+    with pytest.raises(InputError, match=f"^executor is {name!r}: {allowed}HOST:PORT"):
         open_executor(name, workers=1)
     (tmp_path / "params.yaml").write_text(f"render: {{executor: '{name}'}}\n")
-    with pytest.raises(InputError, match=f"render.executor is {name!r}: value error, {allowed}"):
+    with pytest.raises(InputError, match=f"render.executor is {name!r}: value error, {allowed}HOST:PORT"):
         read_params(tmp_path / "params.yaml", models={"render": WithExecutor})
 
 
 class WithExecutor(Section):
     executor: ExecutorName
+
+
+def test_without_dask_the_extra_is_named(monkeypatch):
+    monkeypatch.delitem(sys.modules, "vizecg.executors.cluster", raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(InputError, match=r"distributed is not installed: install vizecg\[distributed\]"):
+        open_executor("dask://127.0.0.1:8786", workers=1)
+
+
+def test_local_work_needs_no_dask():
+    program = "import sys; from vizecg.executors import open_executor; open_executor('threads', workers=2); "
+    program += "print('distributed' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("answer", [None, b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" + b" " * 100])
+def test_who_is_no_scheduler_is_refused_in_time(answer, monkeypatch):
+    """None: nobody listens; empty: somebody who says nothing."""
+    monkeypatch.setattr("vizecg.executors.cluster.CONNECT_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        if answer is None:
+            server.close()
+        else:
+            threading.Thread(target=answer_once, args=(server, answer), daemon=True).start()
+        message = rf"no Dask scheduler answers at {address} within 0.3 s|what answers at {address} is no Dask scheduler"
+        started_s = time.monotonic()
+        with pytest.raises(InputError, match=message):
+            open_executor(address, workers=1)
+        assert time.monotonic() - started_s < 5
+
+
+def answer_once(server: socket.socket, answer: bytes) -> None:
+    with suppress(OSError):
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(answer)
+            while connection.recv(4096):
+                pass
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where a step's work runs: here, or in processes or threads beside it.
+"""Where a step's work runs: here, in processes or threads beside it, or on a Dask cluster.
 
 A step hands work to a `concurrent.futures.Executor` and never asks which one.
 Results come back in the order of the work, so what is written depends neither on
