@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  { echo "vizecg needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.11" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): about 0.7 GB to download, some minutes the first time"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,serve,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,serve,distributed,dev]'
 	@touch $@
 
 demo: setup ## run the whole job and serve; DATA=physionet, a folder or an archive for real records; EXIT=1 to stop after the answer

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vizecg.config import assignment, override
-from vizecg.executors import local_executor
+from vizecg.executors import open_executor
 from vizecg.simulate import write_database
 from vizecg.steps import params_models
 
@@ -39,23 +39,27 @@ class Measured:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--records", type=int, default=PTB_XL_RECORDS)
+    options.add_argument(
+        "--executor", default="processes", help="as ingest.executor; of a Dask cluster no memory is told"
+    )
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--folder", type=Path, help="where to write; default: a temporary folder")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="vizecg-bench-", dir=chosen.folder) as name:
         folder = Path(name)
         started_s = time.monotonic()
-        with local_executor(chosen.workers) as executor:
+        with open_executor(chosen.executor, workers=chosen.workers) as executor:
             write_database(folder / "database", records=chosen.records, seed=7, executor=executor, both_rates=False)
         print(f"{chosen.records} records simulated in {time.monotonic() - started_s:.1f} s")
         for records in (max(1, chosen.records // 10), chosen.records):
-            show(measure(folder, records=records, workers=chosen.workers))
+            show(measure(folder, records=records, executor=chosen.executor, workers=chosen.workers))
     print(
-        f"{os.cpu_count()} cores, {platform.machine()}, CPython {platform.python_version()}, {chosen.workers} workers"
+        f"{os.cpu_count()} cores, {platform.machine()}, CPython {platform.python_version()}, "
+        f"{chosen.workers} workers, {chosen.executor}"
     )
 
 
-def measure(folder: Path, *, records: int, workers: int) -> Measured:
+def measure(folder: Path, *, records: int, executor: str, workers: int) -> Measured:
     """Pin and ingest the first `records` of the database; the pin is not part of the time."""
     place = folder / str(records)
     place.mkdir()
@@ -63,6 +67,7 @@ def measure(folder: Path, *, records: int, workers: int) -> Measured:
     changes = [
         assignment("ingest.source", str(folder / "database")),
         f"ingest.limit={records}",
+        assignment("ingest.executor", executor),
         f"ingest.workers={workers}",
     ]
     override(place / "params.yaml", changes, models=params_models())

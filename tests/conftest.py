@@ -1,5 +1,6 @@
 """What more than one test file needs."""
 
+import json
 import os
 import secrets
 import shutil
@@ -8,8 +9,8 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,6 +155,94 @@ def dvc_s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server
     store.mkdir()
     with serving_s3(store, signed=True, listings_kept="1h") as running:
         yield running
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaskCluster:
+    """A real Dask scheduler on loopback, and the processes that work for it."""
+
+    folder: Path
+    environment: dict[str, str]
+    options: tuple[str, ...]
+    processes: list[subprocess.Popen[str]]
+
+    @property
+    def address(self) -> str:
+        """As params.yaml has it."""
+        return json.loads(self._named.read_text())["address"].replace("tcp://", "dask://")
+
+    @property
+    def _named(self) -> Path:
+        return self.folder / "scheduler.json"
+
+    def start(self, program: str, *options: str) -> None:
+        """Start a `scheduler`, which names itself in a file, or a `worker`, which waits for that file."""
+        command = [sys.executable, "-m", f"distributed.cli.dask_{program}", "--host", "127.0.0.1", "--no-dashboard"]
+        command += ["--scheduler-file", str(self._named), *options, *self.options]
+        with self.log.open("a") as log:
+            self.processes.append(start_supervised(command, cwd=self.folder, environment=self.environment, output=log))
+
+    def start_worker(self) -> None:
+        """Start a process that works on one thing at a time, and that nobody starts again when it ends."""
+        self.start("worker", "--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder))
+
+    @property
+    def log(self) -> Path:
+        """What all of them say."""
+        return self.folder / "dask.log"
+
+    def wait_until(self, line: str, *, times: int = 1) -> None:
+        """Wait until this has been said so often."""
+        deadline_s = time.monotonic() + 30
+        while self.log.read_text().count(line) < times:
+            assert time.monotonic() < deadline_s, self.log.read_text()
+            time.sleep(0.05)
+
+
+@contextmanager
+def serving_dask(
+    folder: Path, *, workers: int, options: Sequence[str] = (), **configuration: str
+) -> Iterator[DaskCluster]:
+    """Run a scheduler and its workers until the block ends.
+
+    Args:
+        folder: where they write; empty.
+        workers: how many, each with one thread.
+        options: of scheduler and workers.
+        configuration: of Dask, as environment variables have it.
+    """
+    environment = {
+        **os.environ,
+        **configuration,
+        "PYTHONPATH": str(ROOT),  # they call functions of these tests
+        "DASK_CONFIG": str(folder / "no-configuration"),
+        "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "false",
+        "OMP_NUM_THREADS": "1",
+    }
+    cluster = DaskCluster(folder=folder, environment=environment, options=tuple(options), processes=[])
+    try:
+        cluster.start("scheduler", "--port", "0")
+        for _ in range(workers):
+            cluster.start_worker()
+        cluster.wait_until("Scheduler at:")
+        cluster.wait_until("Starting worker compute stream", times=workers)
+        yield cluster
+    finally:
+        for process in reversed(cluster.processes):
+            stop(process)
+
+
+@pytest.fixture(scope="session")
+def serve_dask() -> Callable[..., AbstractContextManager[DaskCluster]]:
+    """For a test that needs a cluster of its own, to break it."""
+    return serving_dask
+
+
+@pytest.fixture(scope="session")
+def dask_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """Two workers. Tests that use it carry `xdist_group("dask")`, so that it is started once."""
+    with serving_dask(tmp_path_factory.mktemp("dask"), workers=2) as cluster:
+        yield cluster
 
 
 @dataclass(frozen=True, kw_only=True)

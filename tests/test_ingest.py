@@ -80,9 +80,10 @@ def test_every_record_is_published_with_its_own_signal(folder, tmp_path, capsys)
     )
 
 
-def test_the_same_source_gives_the_same_bytes_whatever_the_workers(folder, tmp_path):
-    one, two = (ingest(folder, tmp_path / name, workers=workers) for name, workers in (("one", 0), ("two", 2)))
-    assert one.digest == two.digest
+@pytest.mark.parametrize("executor", ["processes", "threads"])
+def test_the_same_source_gives_the_same_bytes_whoever_reads_it(folder, tmp_path, executor):
+    alone = ingest(folder, tmp_path / "alone")
+    assert ingest(folder, tmp_path / "together", executor=executor, workers=2).digest == alone.digest
 
 
 def test_the_default_needs_no_data_at_all(tmp_path):

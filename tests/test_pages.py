@@ -87,9 +87,10 @@ def test_what_is_stored_is_what_the_service_would_see_of_the_file(records, pages
         np.testing.assert_array_equal(page_set.canonical(np.array([page]))[0], seen)
 
 
-@pytest.mark.slow
-def test_workers_do_not_change_a_byte(records, pages, tmp_path):
-    run(params(workers=2), records=records, pages=tmp_path / "pages")
+@pytest.mark.parametrize("executor", [pytest.param("processes", marks=pytest.mark.slow), "threads"])
+def test_workers_do_not_change_a_byte(records, pages, tmp_path, executor, monkeypatch):
+    monkeypatch.setattr("vizecg.steps.render.RECORDS_PER_TASK", 1)
+    run(params(workers=2, executor=executor), records=records, pages=tmp_path / "pages")
     assert (tmp_path / "pages" / "manifest.json").read_bytes() == (pages / "manifest.json").read_bytes()
 
 

@@ -3,9 +3,13 @@
 import csv
 import io
 import shutil
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pydicom
+import pypdfium2
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -405,6 +409,41 @@ def test_a_table_cannot_name_files_elsewhere(folder, scan, file):
         Reason.OUTSIDE_FOLDER,
         f"the table names the file {file!r}, which is not below the folder",
     )
+
+
+# By several threads at once
+
+
+def test_a_pdf_is_read_by_one_thread_at_a_time(folder, scan, monkeypatch):
+    Image.fromarray(scan[:100, :100].copy()).save(folder / "a.pdf", resolution=100)
+    inside, most = 0, 0
+
+    class Counted(pypdfium2.PdfDocument):
+        def __init__(self, data):
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.01)
+            super().__init__(data)
+
+        def close(self):
+            nonlocal inside
+            super().close()
+            inside -= 1
+
+    monkeypatch.setattr(pypdfium2, "PdfDocument", Counted)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: read(folder, "a.pdf").upload, range(16)))
+    assert (most, len(set(found))) == (1, 1)
+
+
+def test_threads_that_read_dicom_leave_the_filters_of_warnings_as_they_were(folder, scan):
+    write_dicom(dicom(scan), folder / "a.dcm")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: read(folder, "a.dcm").upload, range(32)))
+    assert warnings.filters == before
+    assert len(set(found)) == 1
 
 
 # Through ingest

@@ -10,7 +10,7 @@ import pytest
 from scipy import signal
 
 from vizecg.errors import InputError
-from vizecg.executors import local_executor
+from vizecg.executors import open_executor
 from vizecg.labels import TASKS
 from vizecg.simulate import write_database
 from vizecg.simulate.cohort import CLASS_MIX, CODES_OF_CLASS, case, folds, patient_of_each_record
@@ -185,7 +185,7 @@ def test_same_seed_gives_the_same_bytes_wherever_the_work_is_done(database, tmp_
 
 @pytest.mark.slow
 def test_worker_processes_write_the_same_bytes(database, tmp_path):
-    with local_executor(2) as processes:
+    with open_executor("processes", workers=2) as processes:
         write_database(tmp_path / "processes", records=24, seed=3, executor=processes)
     assert files_of(tmp_path / "processes") == files_of(database)
 

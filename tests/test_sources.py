@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from vizecg.errors import InputError
+from vizecg.executors import InlineExecutor
 from vizecg.ptbxl.layout import find_layout
 from vizecg.simulate import write_database
 from vizecg.sources import SourceParams, read_agreed, sources_of, write_pin
@@ -61,7 +62,7 @@ def read_pin(path):
 
 
 def fetch(source, state_dir):
-    return source.fetch(source.pin(), state_dir=state_dir, workers=1)
+    return source.fetch(source.pin(), state_dir=state_dir, executor=InlineExecutor())
 
 
 def files_of(folder):
@@ -112,7 +113,7 @@ def test_an_archive_of_simulated_records_says_so(archives, tmp_path, kind):
     path = tmp_path / "source.json"
     write_pin(path, params(archives[kind]))
     assert read_pin(path).simulated
-    assert source_of(params(archives[kind])).fetch(read_pin(path), state_dir=tmp_path, workers=1)
+    assert source_of(params(archives[kind])).fetch(read_pin(path), state_dir=tmp_path, executor=InlineExecutor())
 
 
 @pytest.mark.parametrize("kind", ["xztar", "zip"])
@@ -131,7 +132,7 @@ def test_only_the_note_beside_the_table_makes_an_archive_simulated(folder, tmp_p
 def test_a_pin_that_takes_simulated_records_for_real_is_refused(archives, tmp_path):
     source = source_of(params(archives["zip"]))
     with pytest.raises(InputError, match="run `vizecg source pin`"):
-        source.fetch(replace(source.pin(), simulated=False), state_dir=tmp_path, workers=1)
+        source.fetch(replace(source.pin(), simulated=False), state_dir=tmp_path, executor=InlineExecutor())
 
 
 def test_no_path_of_this_machine_is_pinned(folder, archives, tmp_path):
@@ -250,14 +251,14 @@ def test_data_that_changed_since_it_was_pinned_is_refused(folder, tmp_path):
     with (changed / "ptbxl_database.csv").open("a") as opened:
         opened.write("\n")
     with pytest.raises(InputError, match=r"source\.json pins .* if that is meant, run `vizecg source pin`"):
-        source_of(params(changed)).fetch(pinned, state_dir=tmp_path, workers=1)
+        source_of(params(changed)).fetch(pinned, state_dir=tmp_path, executor=InlineExecutor())
 
 
 @pytest.mark.parametrize("other", [{"seed": 8}, {"records": 5}])
 def test_other_simulated_records_are_another_source(tmp_path, other):
     pinned = source_of(params("simulated")).pin()
     with pytest.raises(InputError, match="run `vizecg source pin`"):
-        source_of(params("simulated", **other)).fetch(pinned, state_dir=tmp_path, workers=1)
+        source_of(params("simulated", **other)).fetch(pinned, state_dir=tmp_path, executor=InlineExecutor())
 
 
 @pytest.mark.parametrize(
@@ -319,10 +320,10 @@ def test_a_folder_without_sums_is_known_by_every_file_in_it(scans, tmp_path):
     pinned = source_of(params(scans)).pin()
     assert pinned.objects == 2
     (scans / "ward 3" / ".DS_Store").write_bytes(b"what a desktop leaves behind")
-    assert source_of(params(scans)).fetch(pinned, state_dir=tmp_path, workers=1) == scans
+    assert source_of(params(scans)).fetch(pinned, state_dir=tmp_path, executor=InlineExecutor()) == scans
     (scans / "ward 3" / "a.png").write_bytes(b"Picture")
     with pytest.raises(InputError, match=r"pins folder:scans .* if that is meant, run `vizecg source pin`"):
-        source_of(params(scans)).fetch(pinned, state_dir=tmp_path, workers=1)
+        source_of(params(scans)).fetch(pinned, state_dir=tmp_path, executor=InlineExecutor())
 
 
 def test_an_empty_folder_is_refused(tmp_path):

@@ -18,6 +18,7 @@ import pytest
 import trustme
 
 from vizecg.errors import Conflict, InputError
+from vizecg.executors import InlineExecutor
 from vizecg.publish import locked
 from vizecg.simulate import write_database
 from vizecg.sources import SourceParams, sources_of
@@ -178,7 +179,7 @@ def source(server, *, limit=2, name="", effort=EFFORT):
 
 
 def fetch(one, state, pinned=None):
-    return one.fetch(pinned or one.pin(), state_dir=state, workers=1)
+    return one.fetch(pinned or one.pin(), state_dir=state, executor=InlineExecutor())
 
 
 def records_in(folder):

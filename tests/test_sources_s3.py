@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from vizecg.errors import InputError
+from vizecg.executors import InlineExecutor
 from vizecg.records import read_record_set
 from vizecg.simulate import write_database
 from vizecg.sources import sources_of, write_pin
@@ -133,11 +134,11 @@ def test_a_prefix_without_sums_is_known_by_its_listing(s3_server, tmp_path):
     (source,) = sources_of(params("s3://plain/scans", s3_server))
     pinned = source.pin()
     assert pinned.objects == 2
-    folder = source.fetch(pinned, state_dir=tmp_path / "state", workers=1)
+    folder = source.fetch(pinned, state_dir=tmp_path / "state", executor=InlineExecutor())
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a.png": "a.png", "labels.csv": "labels.csv"}
     (place / "a.png").write_text("A.png")
     with pytest.raises(InputError, match="run `vizecg source pin`"):
-        source.fetch(pinned, state_dir=tmp_path / "state", workers=1)
+        source.fetch(pinned, state_dir=tmp_path / "state", executor=InlineExecutor())
 
 
 @pytest.mark.usefixtures("keys")

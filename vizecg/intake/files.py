@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ _ON_ITS_SIDE = {5, 6, 7, 8}
 PDF_DPI = 200
 """Eight pixels a millimetre: about twice what the intake measures at."""
 _POINTS_PER_INCH = 72
+_PDFIUM = Lock()
+"""PDFium is not made for threads: one document of a process at a time, from its opening to its end."""
 MOST_COUNTED = 100
 """Pages of a TIFF are linked to one another, so that counting them means walking through all."""
 
@@ -263,6 +266,11 @@ def read_pdf(data: bytes, *, choose: Callable[[int], int], limits: DecodeLimits)
         UnreadableImage: it is broken, or needs a password.
         Whatever `choose` raises.
     """
+    with _PDFIUM:
+        return _read_pdf(data, choose=choose, limits=limits)
+
+
+def _read_pdf(data: bytes, *, choose: Callable[[int], int], limits: DecodeLimits) -> Picture:
     import pypdfium2
 
     try:

@@ -6,6 +6,7 @@ Of the header only what the picture needs is read; nothing of the patient is kep
 import io
 import warnings
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 ENCAPSULATED_PDF: Final = "1.2.840.10008.5.1.4.1.1.104.1"
 _PREAMBLE_BYTES: Final = 128
+
+_FILTERS: Final = Lock()
+"""Filters of warnings belong to the whole process: threads that change them at once leave them changed."""
 
 
 def is_dicom(data: bytes) -> bool:
@@ -37,7 +41,7 @@ def read_dicom(data: bytes, *, page: int | None, limits: DecodeLimits) -> Pixels
     """
     import pydicom
 
-    with warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that break the standard and that are not used here
         try:
             dataset = pydicom.dcmread(io.BytesIO(data))

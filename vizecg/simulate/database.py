@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from vizecg.errors import InputError
-from vizecg.executors import InlineExecutor, in_order
+from vizecg.executors import InlineExecutor, in_order, seeing
 from vizecg.publish import locked
 from vizecg.simulate.cohort import Case, Stream, case, folds, patient_of_each_record
 from vizecg.simulate.heart import SAMPLING_HZ
@@ -129,7 +129,8 @@ def _fill(
         _Job(first + 1, tuple(int(patient) for patient in patients[first : first + _CHUNK]))
         for first in range(0, records, _CHUNK)
     ]
-    work = partial(_write_records, folder=folder, seed=seed, rates=rates)
+    folder = folder.absolute()  # a worker may have started elsewhere
+    work = seeing(folder, partial(_write_records, folder=folder, seed=seed, rates=rates))
     sums: list[tuple[str, str]] = []
     written = 0
     for job, of_job in zip(jobs, in_order(executor or InlineExecutor(), work, jobs, ahead=_AHEAD), strict=True):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -132,9 +133,9 @@ class RemoteArchive:
         """What it holds now."""
         return self._archive(state_dir=state_dir).pin()
 
-    def download(self, pinned: Pin, *, state_dir: Path, workers: int) -> Path:
+    def download(self, pinned: Pin, *, state_dir: Path, executor: Executor) -> Path:
         """Fetch it, unless it is here, and unpack it, unless it is."""
-        return self._archive(state_dir=state_dir).fetch(pinned, state_dir=state_dir, workers=workers)
+        return self._archive(state_dir=state_dir).fetch(pinned, state_dir=state_dir, executor=executor)
 
     def _archive(self, *, state_dir: Path) -> ArchiveSource:
         wanted = persist(self.state, what=self.uri, clock=Clock(effort=self.effort))

@@ -1,5 +1,6 @@
 """Sources on this machine: a folder, or an archive of one."""
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class FolderSource:
         content = [[name, (folder / name).stat().st_size, sha256_of(folder / name)] for name in names]
         return Pin(uri=self.uri, simulated=folder_is_simulated(self.path), objects=objects, digest=digest_of(content))
 
-    def fetch(self, pinned: Pin, *, state_dir: Path, workers: int) -> Path:  # noqa: ARG002 (nothing is stored)
+    def fetch(self, pinned: Pin, *, state_dir: Path, executor: Executor) -> Path:  # noqa: ARG002 (nothing is stored)
         """The folder itself."""
         require(pinned, found=self.pin())
         return self.path
@@ -65,7 +66,7 @@ class ArchiveSource:
         """The archive is one object."""
         return self._pin(simulated=any(says_simulated(note) for note in notes(self.path)))
 
-    def fetch(self, pinned: Pin, *, state_dir: Path, workers: int) -> Path:  # noqa: ARG002 (unpacking is one stream)
+    def fetch(self, pinned: Pin, *, state_dir: Path, executor: Executor) -> Path:  # noqa: ARG002 (unpacking is one stream)
         """Unpack it, or find it unpacked before; records of another rate stay packed."""
         # The digest covers the note, which need not be looked for in the whole archive once more.
         found = self._pin(simulated=pinned.simulated)

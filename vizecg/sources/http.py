@@ -6,6 +6,7 @@ HTTP cannot list, so a folder has a SHA256SUMS.txt that names every file.
 import email.utils
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,11 +54,11 @@ class HttpSource:
                 return self._archive(remote).pin(state_dir=Settings().state_dir)
             return self._folder(remote).pin()
 
-    def fetch(self, pinned: Pin, *, state_dir: Path, workers: int) -> Path:
+    def fetch(self, pinned: Pin, *, state_dir: Path, executor: Executor) -> Path:
         """Download what is not here yet."""
         with self._connected() as remote:
             if self._is_archive:
-                return self._archive(remote).download(pinned, state_dir=state_dir, workers=workers)
+                return self._archive(remote).download(pinned, state_dir=state_dir, executor=executor)
             return self._folder(remote).download(pinned, state_dir=state_dir)
 
     def _folder(self, remote: "HttpRemote") -> RemoteFolder:

@@ -6,6 +6,7 @@ from params.yaml, and never get into a pin, a log or a message.
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +77,10 @@ class S3Source:
             return self._archive().pin(state_dir=Settings().state_dir)
         return self._folder().pin()
 
-    def fetch(self, pinned: Pin, *, state_dir: Path, workers: int) -> Path:
+    def fetch(self, pinned: Pin, *, state_dir: Path, executor: Executor) -> Path:
         """Download what is not here yet."""
         if self._is_archive:
-            return self._archive().download(pinned, state_dir=state_dir, workers=workers)
+            return self._archive().download(pinned, state_dir=state_dir, executor=executor)
         return self._folder().download(pinned, state_dir=state_dir)
 
     def _folder(self) -> RemoteFolder:

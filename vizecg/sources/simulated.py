@@ -3,12 +3,12 @@
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from vizecg.errors import InputError
-from vizecg.executors import local_executor
 from vizecg.progress import LINE_EVERY_S
 from vizecg.publish import sha256_of
 from vizecg.sources.cache import KEY_LENGTH, cached
@@ -46,22 +46,21 @@ class SimulatedSource:
         recipe = ["vizecg.simulate", SIMULATOR_VERSION, self.records, self.seed]
         return Pin(uri=self.uri, simulated=True, objects=self.records, digest=digest_of(recipe))
 
-    def fetch(self, pinned: Pin, *, state_dir: Path, workers: int) -> Path:
+    def fetch(self, pinned: Pin, *, state_dir: Path, executor: Executor) -> Path:
         """Draw them, or find them drawn before by the same code."""
         require(pinned, found=self.pin())
 
         def draw(staging: Path) -> None:
             from vizecg.simulate import write_database
 
-            with local_executor(workers) as executor:
-                write_database(
-                    staging,
-                    records=self.records,
-                    seed=self.seed,
-                    executor=executor,
-                    both_rates=self.sampling_hz != LOW_HZ,
-                    progress=_say_now_and_then(self.records),
-                )
+            write_database(
+                staging,
+                records=self.records,
+                seed=self.seed,
+                executor=executor,
+                both_rates=self.sampling_hz != LOW_HZ,
+                progress=_say_now_and_then(self.records),
+            )
 
         key = digest_of([pinned.digest, self.sampling_hz, _simulator_code()])[:KEY_LENGTH]
         return cached(state_dir / SIMULATED / key, fill=draw)

@@ -5,6 +5,7 @@ behind a name or an address has changed, and so that ingest refuses data nobody
 agreed to.
 """
 
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -40,8 +41,13 @@ class Source(Protocol):
         """
         ...
 
-    def fetch(self, pinned: Pin, *, state_dir: Path, workers: int) -> Path:
+    def fetch(self, pinned: Pin, *, state_dir: Path, executor: Executor) -> Path:
         """Give a folder that holds what was pinned; kept and used again.
+
+        Args:
+            pinned: what it is to hold.
+            state_dir: where folders are kept.
+            executor: who does what can be done by many.
 
         Raises:
             InputError: it holds something else, or cannot be had.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import Field
 
 from vizecg.errors import InputError
-from vizecg.executors import in_order, local_executor
+from vizecg.executors import PROCESSES, ExecutorName, SizedExecutor, in_order, open_executor, seeing
 from vizecg.sources import Pin, SourceParams, digest_of_all, read_agreed, require_agreed, sources_of
 
 if TYPE_CHECKING:
@@ -23,14 +23,15 @@ class Params(SourceParams):
     """Section `ingest` of params.yaml."""
 
     max_quarantined: float = Field(ge=0, le=1)
+    executor: ExecutorName = PROCESSES
     workers: int = Field(ge=0, le=256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One source, listed: what it offers, and what reads it."""
+    """One source, listed: what it offers, and what reads it from where."""
 
-    pinned: Pin
+    folder: Path
     offers: "list[Offer]"
     reader: "Reader"
 
@@ -39,7 +40,8 @@ def run(params: Params, *, source: Path, records: Path) -> None:
     """Read what `source` pins, write the record set; published by its manifest.
 
     Raises:
-        InputError: a source is not what was pinned, cannot be read, or too much of it is in quarantine.
+        InputError: there is no such executor; a source is not what was pinned, cannot be read, or too much of it
+            is in quarantine.
         Conflict: another process is writing `records`.
     """
     from vizecg.labels import task_of
@@ -48,21 +50,22 @@ def run(params: Params, *, source: Path, records: Path) -> None:
     agreed = read_agreed(source)
     require_agreed(agreed, params=params)
     pinned = agreed.sources
-    listed = _listed(params, pinned=pinned)
-    with writing_record_set(
-        records,
-        task=task_of(params.task),
-        sampling_hz=params.sampling_hz,
-        samples=params.sampling_hz * RECORD_LENGTH_S,
-        source=_provenance(pinned),
-    ) as writer:
-        _write(writer, listed, workers=params.workers)
-        _refuse_too_many(writer.counts, allowed=params.max_quarantined)
-        counts = writer.counts
+    with open_executor(params.executor, workers=params.workers) as executor:
+        listed = _listed(params, pinned=pinned, executor=executor)
+        with writing_record_set(
+            records,
+            task=task_of(params.task),
+            sampling_hz=params.sampling_hz,
+            samples=params.sampling_hz * RECORD_LENGTH_S,
+            source=_provenance(pinned),
+        ) as writer:
+            _write(writer, listed, executor=executor)
+            _refuse_too_many(writer.counts, allowed=params.max_quarantined)
+            counts = writer.counts
     print(f"ingest: {_in_words(counts)}, from {_provenance(pinned).uri}")
 
 
-def _listed(params: Params, *, pinned: Sequence[Pin]) -> list[Listed]:
+def _listed(params: Params, *, pinned: Sequence[Pin], executor: SizedExecutor) -> list[Listed]:
     """Fetch every source and list it, before the first record is read: a fault in the last one costs no time."""
     from vizecg.labels import task_of
     from vizecg.layouts import layout_of
@@ -71,7 +74,7 @@ def _listed(params: Params, *, pinned: Sequence[Pin]) -> list[Listed]:
 
     listed = []
     for position, (one, pin) in enumerate(zip(sources_of(params), pinned, strict=True)):
-        folder = one.fetch(pin, state_dir=Settings().state_dir, workers=params.workers)
+        folder = one.fetch(pin, state_dir=Settings().state_dir, executor=executor).absolute()
         asked = Asked(
             source=pin.uri,
             task=task_of(params.task),
@@ -81,7 +84,7 @@ def _listed(params: Params, *, pinned: Sequence[Pin]) -> list[Listed]:
         )
         layout = layout_of(folder, asked=asked)
         offers = [_joined(offer, position=position) for offer in layout.offers()]
-        listed.append(Listed(pinned=pin, offers=offers, reader=layout.reader()))
+        listed.append(Listed(folder=folder, offers=offers, reader=layout.reader()))
     return listed
 
 
@@ -93,12 +96,12 @@ def _joined(offer: "Offer", *, position: int) -> "Offer":
     return replace(offer, record=replace(offer.record, **ids))  # type: ignore[arg-type]
 
 
-def _write(writer: "RecordSetWriter", listed: Sequence[Listed], *, workers: int) -> None:
+def _write(writer: "RecordSetWriter", listed: Sequence[Listed], *, executor: SizedExecutor) -> None:
     from vizecg.progress import tracked
     from vizecg.recordings.offer import Refusal
 
     total = sum(len(source.offers) for source in listed)
-    for offer, read in tracked(_read(listed, workers=workers), total=total, what="records"):
+    for offer, read in tracked(_read(listed, executor=executor), total=total, what="records"):
         if isinstance(read, Refusal):
             record = offer.record
             writer.quarantine(record.ecg_id, source=record.source, reason=read.reason, detail=read.detail)
@@ -106,15 +109,15 @@ def _write(writer: "RecordSetWriter", listed: Sequence[Listed], *, workers: int)
             writer.add(replace(offer.record, flags=read.flags), signals_uv=read.signals_uv, upload=read.upload)
 
 
-def _read(listed: Sequence[Listed], *, workers: int) -> "Iterator[tuple[Offer, Reading | Refusal]]":
-    """Read in the order of the sources and their lists, whatever the number of workers."""
-    with local_executor(workers) as executor:
-        for source in listed:
-            files = [offer.files for offer in source.offers]
-            tasks = (files[start : start + RECORDS_PER_TASK] for start in range(0, len(files), RECORDS_PER_TASK))
-            offers = iter(source.offers)
-            for batch in in_order(executor, source.reader, tasks, ahead=TASKS_AHEAD * max(workers, 1)):
-                yield from ((next(offers), read) for read in batch)
+def _read(listed: Sequence[Listed], *, executor: SizedExecutor) -> "Iterator[tuple[Offer, Reading | Refusal]]":
+    """Read in the order of the sources and their lists, whoever reads."""
+    for source in listed:
+        files = [offer.files for offer in source.offers]
+        tasks = (files[start : start + RECORDS_PER_TASK] for start in range(0, len(files), RECORDS_PER_TASK))
+        offers = iter(source.offers)
+        reader = seeing(source.folder, source.reader)
+        for batch in in_order(executor, reader, tasks, ahead=lambda: TASKS_AHEAD * executor.at_once):
+            yield from ((next(offers), read) for read in batch)
 
 
 def _provenance(pinned: Sequence[Pin]) -> "Provenance":

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from vizecg.config import Section
 from vizecg.errors import InputError
+from vizecg.executors import PROCESSES, ExecutorName, SizedExecutor, in_order, open_executor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PREVIEWS = 6
 RECORDS_PER_TASK = 16
+TASKS_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,26 +43,33 @@ class Params(Section):
     camera: str
     upload_px_per_mm: float = Field(ge=2, le=16)
     px_per_mm: float = Field(ge=1, le=4)
+    executor: ExecutorName = PROCESSES
     workers: int = Field(ge=0, le=256)
     contact_sheet: Literal["labelled", "none"] = "labelled"
 
 
 def run(params: Params, *, records: Path, pages: Path) -> None:
-    """Read the record set, write the page set; both are verified and published by their manifests."""
+    """Read the record set, write the page set; both are verified and published by their manifests.
+
+    Raises:
+        InputError: there is no such style, camera or executor, or the records are not what their manifest says.
+        Conflict: another process is writing `pages`.
+    """
     from vizecg import contact, publish
     from vizecg.pages import PAGE_SET, SCHEMA_VERSION, write_pages
     from vizecg.progress import tracked
     from vizecg.records import read_record_set
 
     recipe = page_recipe(params)
-    record_set = read_record_set(records)
-    total = len(record_set.table) * params.copies
-    with publish.publishing(pages, kind=PAGE_SET, schema_version=SCHEMA_VERSION) as staging:
-        drawn = tracked(_drawn(record_set, recipe=recipe, workers=params.workers), total=total, what="pages")
-        write_pages(staging, drawn, total=total, recipe=recipe, records_digest=record_set.digest)
-        if params.contact_sheet == "labelled":
-            contact.write_previews(staging / "previews", record_set=record_set, recipe=recipe, number=PREVIEWS)
-            contact.write_contact_sheet(staging / "contact_sheet.png", record_set=record_set, recipe=recipe)
+    with open_executor(params.executor, workers=params.workers) as executor:
+        record_set = read_record_set(records)
+        total = len(record_set.table) * params.copies
+        with publish.publishing(pages, kind=PAGE_SET, schema_version=SCHEMA_VERSION) as staging:
+            drawn = tracked(_drawn(record_set, recipe=recipe, executor=executor), total=total, what="pages")
+            write_pages(staging, drawn, total=total, recipe=recipe, records_digest=record_set.digest)
+            if params.contact_sheet == "labelled":
+                contact.write_previews(staging / "previews", record_set=record_set, recipe=recipe, number=PREVIEWS)
+                contact.write_contact_sheet(staging / "contact_sheet.png", record_set=record_set, recipe=recipe)
     on_paper = int((~record_set.has_signal).sum())
     came = f", {on_paper} of them as they came on paper" if on_paper else ""
     print(f"render: {total} pages of {len(record_set.table)} records{came}, {params.copies} a record")
@@ -98,10 +107,8 @@ def page_recipe(params: Params) -> "PageRecipe":
     )
 
 
-def _drawn(record_set: "RecordSet", *, recipe: "PageRecipe", workers: int) -> Iterator["DrawnPage"]:
-    """Yield all pages, record by record and copy by copy, whatever the number of workers."""
-    from vizecg.executors import in_order, local_executor
-
+def _drawn(record_set: "RecordSet", *, recipe: "PageRecipe", executor: SizedExecutor) -> Iterator["DrawnPage"]:
+    """Yield all pages, record by record and copy by copy, whoever draws them."""
     ecg_ids = record_set.table["ecg_id"].tolist()
     has_signal = record_set.has_signal
     batches = (
@@ -117,9 +124,8 @@ def _drawn(record_set: "RecordSet", *, recipe: "PageRecipe", workers: int) -> It
         for start in range(0, len(ecg_ids), RECORDS_PER_TASK)
     )
     draw = partial(_draw_batch, sampling_hz=record_set.sampling_hz, recipe=recipe)
-    with local_executor(workers) as executor:
-        for pages in in_order(executor, draw, batches, ahead=2 * max(workers, 1)):
-            yield from pages
+    for pages in in_order(executor, draw, batches, ahead=lambda: TASKS_AHEAD * executor.at_once):
+        yield from pages
 
 
 def _draw_batch(batch: Batch, *, sampling_hz: float, recipe: "PageRecipe") -> list["DrawnPage"]:
