@@ -15,6 +15,7 @@ from vizecg import camera, intake
 from vizecg.intake import CanonicalSpec
 from vizecg.labels import LEADS
 from vizecg.page import STANDARD, draw_page, draw_style, draw_text
+from vizecg.page.scale import MM_PER_INCH
 from vizecg.simulate import recordings
 
 SPEC = CanonicalSpec()
@@ -121,39 +122,33 @@ def test_photographs_of_real_records_are_measured_and_turned_upright(real_ptbxl,
     check([look_at(each, signals[each % len(signals)]) for each in range(8000, 8000 + number)])
 
 
-ORDER = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+LAYOUTS = (
+    {"layout": "12lead", "time_mode": "sequential", "rhythm_lead": "II"},
+    {"layout": "12lead", "time_mode": "sequential"},
+    {"layout": "limb-chest", "window": (0, 5)},
+    {"layout": "columns", "columns": 2, "window": (0, 4)},
+)
 
 
-def printed_by_ecg_plot(signal_mv, *, columns, dots_per_inch):
-    """A page as that library draws it: 0.2 s and 0.5 mV to the large square, red, no pulse."""
+def printed_by_ecg_plot(signal_mv, *, dots_per_inch, **layout):
+    """A page as that library draws it, on a sheet of its own size, true to scale."""
     import ecg_plot
-    import matplotlib as mpl
-    from matplotlib import pyplot as plt
 
-    mpl.use("Agg")
-    ecg_plot.plot(signal_mv, sample_rate=100, title="", columns=columns, lead_index=list(ORDER), row_height=6)
-    figure = plt.gcf()
-    axes = figure.axes[0]
+    chart = ecg_plot.plot(signal_mv, sample_rate=100, lead_names=list(LEADS), **layout)
+    figure, _ = chart.to_matplotlib()
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=dots_per_inch)
-    square_px = (
-        abs(np.diff(axes.transData.transform([(0.0, 0.0), (0.2, 0.0)]), axis=0)[0, 0]) * dots_per_inch / figure.dpi
-    )
-    plt.close("all")
     with Image.open(out) as image:
-        return np.asarray(image.convert("RGB")), square_px / 5
+        return np.asarray(image.convert("RGB"))
 
 
 def test_pages_of_another_program_are_measured(pictures):
     number = max(8, pictures // 10)
-    signals = [recording.low_uv / 1000.0 for recording in recordings(records=number, seed=33)]
     errors = []
-    for each, signal_mv in enumerate(signals):
-        columns, dots_per_inch = (1, 2, 2)[each % 3], (80, 100, 130)[each % 3]
-        image, px_per_mm = printed_by_ecg_plot(
-            signal_mv[[LEADS.index(lead) for lead in ORDER]], columns=columns, dots_per_inch=dots_per_inch
-        )
-        errors.append(abs(intake.normalise(image, spec=SPEC).px_per_mm / px_per_mm - 1))
+    for each, recording in enumerate(recordings(records=number, seed=33)):
+        dots_per_inch = (90, 100, 150, 200)[each // 4 % 4]
+        image = printed_by_ecg_plot(recording.low_uv / 1000.0, dots_per_inch=dots_per_inch, **LAYOUTS[each % 4])
+        errors.append(abs(intake.normalise(image, spec=SPEC).px_per_mm / (dots_per_inch / MM_PER_INCH) - 1))
     held = np.mean(np.array(errors) < 0.02)
     print(f"\n{number} pages of ecg_plot, px/mm within 2 %: {held:.1%}")
     assert held >= 0.95, np.round(errors, 3)
