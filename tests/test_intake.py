@@ -132,13 +132,13 @@ UPLOADS = {
     "tiff-of-three-pages": (lambda: tiff(page().rgb, more=[np.zeros((50, 50), np.uint8)] * 2), 0.985),
     "pdf": (lambda: pdf(page().rgb), 0.97),
     "pdf-of-two-pages": (lambda: pdf(page().rgb, more=[np.zeros((50, 50), np.uint8)]), 0.97),
-    "jpeg-q50": (lambda: encode_jpeg(page(), quality=50), 0.985),
+    "jpeg-q50": (lambda: encode_jpeg(page(), quality=50), 0.98),
     "jpeg-q50-4-px-per-mm": (lambda: encode_jpeg(page(4.0), quality=50), 0.985),
-    "jpeg-gray": (lambda: jpeg(page().gray, quality=80), 0.985),
+    "jpeg-gray": (lambda: jpeg(page().gray, quality=80), 0.98),
     "jpeg-cmyk": (lambda: cmyk_jpeg(page().rgb), 0.98),
     "jpeg-exif-90": (lambda: exif_turned(page().rgb, 6, jpeg), 0.975),
-    "jpeg-exif-180": (lambda: exif_turned(page().rgb, 3, jpeg), 0.985),
-    "jpeg-exif-270": (lambda: exif_turned(page().rgb, 8, jpeg), 0.985),
+    "jpeg-exif-180": (lambda: exif_turned(page().rgb, 3, jpeg), 0.98),
+    "jpeg-exif-270": (lambda: exif_turned(page().rgb, 8, jpeg), 0.98),
 }
 
 

@@ -43,6 +43,7 @@ _WORKING_PX_PER_MM, _MOST_PX_PER_MM = 3.75, 5.6
 _UNPACKED_PX_PER_MM: Final = 4.4
 # Ink is read at this scale or a little more: a pen of 0.3 mm is still a pixel.
 _INK_PX_PER_MM: Final = 2.9
+_RIM_MM: Final = 5.0
 _LARGEST_PAGE_MM: Final = 420.0
 _LETTER_MM: Final = (279.4, 215.9)
 # Canonical darkness of dense ink. Less than 255 leaves room for strokes that cross.
@@ -184,6 +185,8 @@ def normalise(image: Pixels | Picture, *, spec: CanonicalSpec) -> Intake:
     upright = find_upright(_reduced(ink.drawn, factor=PULSE_PX_PER_MM / scale))
     turns = upright.quarter_turns
     drawn = np.ascontiguousarray(np.rot90(ink.drawn, turns))
+    if flat.paper is not None:
+        _clear_rim(drawn, px_per_mm=scale)
     traces = read_traces(drawn, contrast=ink.contrast, px_per_mm=scale, field_mm=spec.field_mm)
     height, width = page.lightest.shape
     field = _field_in(drawn.shape, traces=traces, spec=spec)
@@ -217,6 +220,13 @@ def normalise(image: Pixels | Picture, *, spec: CanonicalSpec) -> Intake:
         ink_share=traces.ink_share,
         trace_columns_share=traces.trace_columns_share,
     )
+
+
+def _clear_rim(drawn: NDArray[np.uint8], *, px_per_mm: float) -> None:
+    """Take what stands at a sheet's very edge off, in place: where it curls, the table is seen there."""
+    rim = round(_RIM_MM * px_per_mm)
+    drawn[:rim] = drawn[-rim:] = 0
+    drawn[:, :rim] = drawn[:, -rim:] = 0
 
 
 def to_tensor(canonical: NDArray[np.uint8]) -> NDArray[np.float32]:

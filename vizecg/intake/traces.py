@@ -54,7 +54,6 @@ _MOST_SILENT_LEADS = 3
 # A baseline: a curve that is level for so long; how far its height wanders; how much of the clearest row's a row has at
 # least.
 _RESTING_MM = 2.5
-_RIM_MM = 5.0
 _BASELINE_MM = 1.0
 _CLEAR_ROW = 0.1
 _AT_EDGE_MM = 1.5
@@ -207,13 +206,10 @@ def _middle_of_chart(inked: NDArray[np.uint8], rows: NDArray[np.uint8], *, px_pe
 
     Down the page, rows are where ink runs level: a trace comes back to its baseline after every wave,
     so neither a tall wave nor the next recording of the same heart moves them. Across, all ink counts
-    and not the curves alone: a pulse is no curve, and touches one or not by the width of a pen. What
-    stands at the very edge is the paper's own: a curled sheet shows some of the table.
+    and not the curves alone: a pulse is no curve, and touches one or not by the width of a pen.
     """
     thick = np.asarray(cv2.dilate(rows, np.ones((3, 1), np.uint8)), dtype=np.uint8)
     level = _level_runs(thick, length_px=round(_RESTING_MM * px_per_mm))
-    rim = round(_RIM_MM * px_per_mm)
-    level[:rim] = level[-rim:] = 0
     profile = cv2.reduce(level, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
     smooth = cv2.GaussianBlur(profile, (1, 0), sigmaX=1, sigmaY=_BASELINE_MM * px_per_mm)[:, 0]
     near = np.ones((round(_ROW_PITCH_MM / 2 * px_per_mm) | 1, 1), np.uint8)
@@ -222,8 +218,7 @@ def _middle_of_chart(inked: NDArray[np.uint8], rows: NDArray[np.uint8], *, px_pe
         summits[smooth[summits] > _CLEAR_ROW * smooth.max()] if summits.size else np.array([0, inked.shape[0] - 1])
     )
     top, foot = int(baselines[0]), int(baselines[-1])
-    chart = inked[top : foot + 2].copy()
-    chart[:, :rim] = chart[:, -rim:] = 0
+    chart = inked[top : foot + 2]
     strokes = cv2.reduce(cv2.subtract(chart[1:], chart[:-1]), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
     columns = np.flatnonzero(strokes >= _FEWEST_TRACES)
     across = (columns[0] + columns[-1]) / 2 if columns.size else (inked.shape[1] - 1) / 2
