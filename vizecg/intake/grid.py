@@ -23,9 +23,10 @@ _HARMONICS = (1, 2, 3, 4, 5)
 _HARMONIC_WEIGHTS = (1.5, 1.0, 1.0, 1.0, 1.5)
 
 # A picture shows a whole page or most of one: between an A4 page on a wider ground, or one printed at three quarters
-# of its size, and a half of it; some programs choose sheets larger than A4.
+# of its size, and a half of it.
 # The range is narrower than the factor 5 between fine and coarse squares, so neither is taken for the other.
-_SCALE_RANGE = (0.55, 1.8)
+_SCALE_RANGE = (0.65, 1.8)
+_WIDE_RANGE = (0.55, 1.8)  # programs that draw a grid for each lead choose sheets larger than A4 too
 _BAND_MM = 7.0
 # Ink is darker than this share of the paper's brightness, a grid in its darkest channel is not.
 _INK_BELOW = 0.6
@@ -109,7 +110,8 @@ def _read(
     """Measure on whole lines of the picture, or on windows: a program may draw a grid for each lead, out of step."""
     axes = [_axis(lines, assumed_px_per_mm=assumed, window_mm=window_mm) for lines in across_down]
     faint, clearly = (_FAINT_GRID, _CLEAR_GRID) if window_mm is None else (_CLEAR_IN_PARTS, _CLEAR_IN_PARTS)
-    tried = assumed * np.geomspace(*_SCALE_RANGE, 2 * max(axis.power.size for axis in axes))
+    scale_range = _SCALE_RANGE if window_mm is None else _WIDE_RANGE
+    tried = assumed * np.geomspace(*scale_range, 2 * max(axis.power.size for axis in axes))
     standing_out = [_standing_out(axis, tried) for axis in axes]
     allowed = _STRETCHED if stretched else _NEARLY_SQUARE
     best = _best_in_common(standing_out, tried, allowed=allowed)
@@ -183,7 +185,7 @@ def _best_in_common(
     theirs on one axis only, and on it may well beat a grid.
     """
     scores = [_score(harmonics) for harmonics in standing_out]
-    steps = math.log(_SCALE_RANGE[1] / _SCALE_RANGE[0]) / (tried.size - 1)
+    steps = math.log(tried[-1] / tried[0]) / (tried.size - 1)
     reach = max(1, round(allowed / 2 / steps))
     near = [cv2.dilate(score[None, :], np.ones((1, 2 * reach + 1), np.uint8))[0] for score in scores]
     common = int(np.argmax(near[0] + near[1]))
