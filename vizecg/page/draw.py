@@ -1,13 +1,10 @@
-"""Record -> page: ink on a sheet, and the page as a file."""
+"""Record -> page: ink on a sheet."""
 
-import struct
-import zlib
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped] # its wheel has no stubs
-from isal import isal_zlib
 from numpy.typing import NDArray
 
 from vizecg.labels import LEADS
@@ -16,10 +13,6 @@ from vizecg.page.layout import Box, PlacedStrip, Sheet, sheet
 from vizecg.page.lettering import PrintedText, print_text
 from vizecg.page.raster import draw_traces, recolour
 from vizecg.page.style import Style
-
-_PNG_NO_FILTER = 0
-_PNG_PALETTE = 3
-_PNG_PER_METRE = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,33 +108,6 @@ def draw_page(
         mm_per_s=style.mm_per_s,
         mm_per_mv=style.mm_per_mv,
     )
-
-
-def encode_png(page: Page) -> bytes:
-    """Write a palette PNG that knows its resolution, so that it prints true to scale.
-
-    Rows are stored as they are: on a page of few colours whose grid repeats, the packer finds
-    longer matches in them than in differences from row to row, so the file is smaller too.
-    """
-    height, width = page.index.shape
-    rows = np.empty((height, width + 1), dtype=np.uint8)
-    rows[:, 0] = _PNG_NO_FILTER
-    rows[:, 1:] = page.index
-    px_per_m = round(page.px_per_mm / page.reduction * 1000)
-    return b"".join(
-        (
-            b"\x89PNG\r\n\x1a\n",
-            _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _PNG_PALETTE, 0, 0, 0)),
-            _png_chunk(b"PLTE", page.palette.tobytes()),
-            _png_chunk(b"pHYs", struct.pack(">IIB", px_per_m, px_per_m, _PNG_PER_METRE)),
-            _png_chunk(b"IDAT", isal_zlib.compress(rows.data, level=1)),
-            _png_chunk(b"IEND", b""),
-        )
-    )
-
-
-def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def encode_jpeg(page: Page, *, quality: int) -> bytes:

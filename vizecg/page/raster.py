@@ -382,24 +382,34 @@ def _cover(
     """
     height, width = index.shape
     last, per_px = float(top.size - 1), 1 / step_px
-    for column in range(max(int(left_px), 0), min(int(left_px + last * step_px) + 1, width)):
-        start = max((column - left_px) * per_px, 0.0)
+    begin, finish = max(int(left_px), 0), min(int(left_px + last * step_px) + 1, width)
+    # Places are counted in points; a column ends where the next one starts.
+    start = min(max((begin - left_px) * per_px, 0.0), last)
+    top_start, bottom_start = _between(top, start), _between(bottom, start)
+    share = np.float32(step_px)
+    for column in range(begin, finish):
         end = min((column + 1 - left_px) * per_px, last)
-        if end <= start:
-            continue
-        highest, _ = _add_edge(change, top, start, end, step_px)
-        _, lowest = _add_edge(change, bottom, start, end, -step_px)
+        top_end, bottom_end = _between(top, end), _between(bottom, end)
+        highest, _ = _add_edge(change, top, start, end, top_start, top_end, share)
+        _, lowest = _add_edge(change, bottom, start, end, bottom_start, bottom_end, -share)
+        start, top_start, bottom_start = end, top_end, bottom_end
         running = np.float32(0)
-        for row in range(highest, lowest + 2):
+        for row in range(highest, min(lowest + 2, height)):
             running += change[row]
             change[row] = 0
-            if row < height:
-                index[row, column] = _inked(index[row, column], running)
+            index[row, column] = _inked(index[row, column], running)
+        change[height], change[height + 1] = 0, 0
 
 
 @njit(nogil=True, cache=True)
 def _add_edge(
-    change: NDArray[np.float32], edge: NDArray[np.float32], start: float, end: float, share: float
+    change: NDArray[np.float32],
+    edge: NDArray[np.float32],
+    start: float,
+    end: float,
+    at_start: np.float32,
+    at_end: np.float32,
+    share: np.float32,
 ) -> tuple[int, int]:
     """Cover what is below an edge from one place along it to another; returns its highest and its lowest row.
 
@@ -408,51 +418,70 @@ def _add_edge(
         edge: (points,) heights.
         start: counted in points.
         end: likewise.
+        at_start: height there.
+        at_end: height there.
         share: of the pixel column, from one point to the next; below 0 uncovers.
     """
-    first, last = int(start) + 1, math.ceil(end) - 1  # the points between start and end
-    before, place = _between(edge, start), start
+    first, last = int(start) + 1, int(end)  # the points between start and end
+    before, width = at_start, np.float32(first - start)
     row = int(before)
     highest, lowest = row, row
-    length, area = 0.0, 0.0  # what of this row the edge has passed, and how much of that is above it
-    for point in range(first, last + 2):
-        here, there = (edge[point], float(point)) if point <= last else (_between(edge, end), end)
+    length, twice = np.float32(0), np.float32(0)  # what of this row the edge has passed, and twice the area above that
+    for point in range(first, last + 1):
+        here = edge[point]
         if int(here) == row:
-            length += there - place
-            area += (there - place) * ((before + here) / 2 - row)
+            length += width
+            twice += width * (before + here)
         else:
-            change[row] += share * (length - area)
-            change[row + 1] += share * area
-            _add_slope(change, before, here, share * (there - place))
-            row, length, area = int(here), 0.0, 0.0
+            _add_row(change, row, share * length, share * twice / 2)
+            _add_slope(change, before, here, share * width)
+            row, length, twice = int(here), np.float32(0), np.float32(0)
             highest, lowest = min(highest, row), max(lowest, row)
-        before, place = here, there
-    change[row] += share * (length - area)
-    change[row + 1] += share * area
+        before, width = here, np.float32(1)
+    width = np.float32(end - max(float(last), start))
+    if int(at_end) == row:
+        length += width
+        twice += width * (before + at_end)
+    else:
+        _add_slope(change, before, at_end, share * width)
+        highest, lowest = min(highest, int(at_end)), max(lowest, int(at_end))
+    _add_row(change, row, share * length, share * twice / 2)
     return highest, lowest
 
 
 @njit(nogil=True, cache=True)
-def _between(edge: NDArray[np.float32], place: float) -> float:
-    before = min(int(place), edge.size - 2)
-    return float(edge[before] + (edge[before + 1] - edge[before]) * (place - before))
+def _add_row(change: NDArray[np.float32], row: int, share: np.float32, area: np.float32) -> None:
+    """Cover what is below an edge that stays in a row, from the area between the page's upper side and the edge."""
+    above = area - row * share
+    change[row] += share - above
+    change[row + 1] += above
 
 
 @njit(nogil=True, cache=True)
-def _add_slope(change: NDArray[np.float32], one: float, other: float, share: float) -> None:
+def _between(edge: NDArray[np.float32], place: float) -> np.float32:
+    before = min(int(place), edge.size - 2)
+    there: np.float32 = edge[before] + (edge[before + 1] - edge[before]) * np.float32(place - before)
+    return there
+
+
+@njit(nogil=True, cache=True)
+def _add_slope(change: NDArray[np.float32], one: np.float32, other: np.float32, share: np.float32) -> None:
     """Cover what is below a straight edge that crosses rows, across a share of the column."""
     high, low = min(one, other), max(one, other)
-    per_row = share / (low - high)
-    above, covered = 0.0, 0.0
-    for row in range(int(high), int(low)):
-        # What is below the edge and above the row's lower side, less the same for the row before.
-        area = per_row * (row + 1 - high) ** 2 / 2
+    row, last = int(high), int(low)
+    half = share / (low - high) / 2
+    # Of each row what is below the edge: within the first one a triangle, then a whole row's width more each.
+    above, covered = np.float32(0), np.float32(0)
+    while row < last:
+        below = np.float32(row + 1) - high
+        area = half * below * below
         change[row] += area - above - covered
         above, covered = area, area - above
-    row = int(low)
-    area = share * (row + 1 - (high + low) / 2)
-    change[row] += area - above - covered
-    change[row + 1] += share - area + above
+        row += 1
+    left = low - np.float32(last)
+    area = share - half * left * left
+    change[last] += area - covered
+    change[last + 1] += share - area
 
 
 @njit(nogil=True, cache=True)
@@ -461,6 +490,21 @@ def _inked(old: int, coverage: np.float32) -> int:
     level = int((1 - _BARE_SHARE[old] * (1 - coverage)) * np.float32(INK_LEVELS) + np.float32(0.5))
     inked = GRID_LEVELS + (min(level, INK_LEVELS) - 1) * _GRIDS_UNDER_INK + _GRID_UNDER[old]
     return inked if level > 0 else old
+
+
+@njit(nogil=True, cache=True)
+def changed_bands(index: NDArray[np.uint8], blank: NDArray[np.uint8], band: int) -> NDArray[np.bool_]:
+    """(bands,) in which of them two pages differ, (pixels,) each; a band has so many pixels, the last one fewer."""
+    changed = np.zeros(-(-index.size // band), dtype=np.bool_)
+    for number in range(changed.size):
+        one, other = index[number * band : (number + 1) * band], blank[number * band : (number + 1) * band]
+        eights = one.size // 8
+        ones, others = one[: 8 * eights].view(np.uint64), other[: 8 * eights].view(np.uint64)
+        eight = 0
+        while eight < eights and ones[eight] == others[eight]:
+            eight += 1
+        changed[number] = eight < eights or np.any(one[8 * eights :] != other[8 * eights :])
+    return changed
 
 
 @njit(nogil=True, cache=True)
