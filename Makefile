@@ -1,7 +1,7 @@
 # make demo [DATA=physionet|FOLDER|ARCHIVE] [EXIT=1]   the whole job, then serve until Ctrl-C
 # make test                                            the tests
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench fuzz check format clean
+.PHONY: help setup demo test test-slow bench accuracy fuzz check format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,12 +38,15 @@ test: setup ## the tests, at most 10 minutes on 2 cores
 test-slow: setup ## the tests that take longer
 	@$(BIN)/python -m pytest -m slow
 
-bench: setup ## how fast everything is, against others; make bench KEEP=1 writes benchmarks/results.json
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(if $(KEEP),VIZECG_BENCH_KEEP=1) $(BIN)/python -m pytest \
+bench: setup ## how fast everything is, against others; writes benchmarks/results.json
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 VIZECG_BENCH_KEEP=1 $(BIN)/python -m pytest \
 	  benchmarks -o python_files='bench_*.py' -o filterwarnings=default -q --benchmark-columns=median,min,max $(ARGS)
 
 fuzz: setup ## kill ingest and render at sixty random moments each and run them again; damage two thousand headers
 	@VIZECG_TEST_EXAMPLES=wild $(BIN)/python -m pytest -n 2 --kills 60 tests/test_kills.py tests/test_snomed.py
+
+accuracy: setup ## show the intake 500 photographs and 1000 pictures that are no ECG, and print how it did
+	@$(BIN)/python -m pytest -q -s -n 0 --pictures 1000 tests/test_intake_photos.py tests/test_intake_refusals.py
 
 check: setup ## what CI runs before the tests: ruff, mypy, import rules
 	@$(BIN)/ruff format --check .

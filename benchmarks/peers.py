@@ -40,11 +40,11 @@ def strips(style: Style) -> Iterator[tuple[int, float, float, float, float]]:
         )
 
 
-def traces_mm(signal_mv: Signal, style: Style) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def traces_mm(signal_mv: Signal, style: Style, *, sampling_hz: float = HZ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Millimetres across and down of each strip's samples."""
     for lead, start_s, end_s, left_mm, baseline_mm in strips(style):
-        first, end = round(start_s * HZ), min(round(end_s * HZ) + 1, signal_mv.shape[1])
-        across = left_mm + np.arange(end - first) / HZ * style.mm_per_s
+        first, end = round(start_s * sampling_hz), min(round(end_s * sampling_hz) + 1, signal_mv.shape[1])
+        across = left_mm + np.arange(end - first) / sampling_hz * style.mm_per_s
         yield across, baseline_mm - signal_mv[lead, first:end] * style.mm_per_mv
 
 
@@ -101,9 +101,11 @@ class MatplotlibPage:
         for lead, _, _, left_mm, baseline_mm in strips(style):
             axes.text(left_mm + 1, baseline_mm - 8, LEADS[lead], fontsize=3.2 / 0.7 * points_per_mm)
 
-    def again(self, signal_mv: Signal) -> np.ndarray:
+    def again(self, signal_mv: Signal, *, sampling_hz: float = HZ) -> np.ndarray:
         """Gray of the page with other data."""
-        for line, (across_mm, down_mm) in zip(self.lines, traces_mm(signal_mv, self.style), strict=True):
+        for line, (across_mm, down_mm) in zip(
+            self.lines, traces_mm(signal_mv, self.style, sampling_hz=sampling_hz), strict=True
+        ):
             line.set_data(across_mm, down_mm)
         self.canvas.draw()
         return cv2.cvtColor(np.asarray(self.canvas.buffer_rgba()), cv2.COLOR_RGBA2GRAY)
@@ -137,13 +139,13 @@ def ecg_plot_png(signal_mv: Signal) -> bytes:
     return file.getvalue()
 
 
-def cairo_gray(style: Style, *, size_px: tuple[int, int]) -> Callable[[Signal], np.ndarray]:
+def cairo_gray(style: Style, *, size_px: tuple[int, int]) -> Callable[..., np.ndarray]:
     """A function that draws a page with pycairo, grid and all, and returns its gray."""
     import cairo
 
     colour = np.array(style.grid.colour) / 255
 
-    def draw(signal_mv: Signal) -> np.ndarray:
+    def draw(signal_mv: Signal, *, sampling_hz: float = HZ) -> np.ndarray:
         surface = cairo.ImageSurface(cairo.FORMAT_RGB24, *size_px)
         context = cairo.Context(surface)
         context.set_line_join(cairo.LINE_JOIN_ROUND)
@@ -159,7 +161,7 @@ def cairo_gray(style: Style, *, size_px: tuple[int, int]) -> Callable[[Signal], 
         context.set_line_cap(cairo.LINE_CAP_ROUND)
         _stroke(
             context,
-            (zip(x.tolist(), y.tolist(), strict=True) for x, y in traces_mm(signal_mv, style)),
+            (zip(x.tolist(), y.tolist(), strict=True) for x, y in traces_mm(signal_mv, style, sampling_hz=sampling_hz)),
             width=style.ink_width_mm,
         )
         context.set_font_size(3.2 / 0.7)
