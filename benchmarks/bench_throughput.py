@@ -60,8 +60,10 @@ def _timed(kind: str, pages: int, signals_uv: np.ndarray, executor: object) -> t
     peak_mb, done = [0.0], threading.Event()
 
     def watch() -> None:
-        while not done.wait(1.0):
+        while True:  # at least once, however short the work
             peak_mb[0] = max(peak_mb[0], memory_mb(os.getpid()))
+            if done.wait(1.0):
+                return
 
     watcher = threading.Thread(target=watch)
     watcher.start()
