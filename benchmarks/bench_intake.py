@@ -31,7 +31,7 @@ def test_photo(contest: Contest, photos: list[bytes]) -> None:
     height, width = intake.decode(photos[0]).shape[:2]
     contest(
         f"intake of a {width * height / 1e6:.0f}-megapixel JPEG photo, decoding included",
-        lambda data: intake.normalise(intake.decode(data), spec=SPEC),
+        lambda data: intake.normalise(intake.open_upload(data), spec=SPEC),
         photos,
         rounds=2 * PHOTOS,
         times=1,

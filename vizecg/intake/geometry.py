@@ -20,12 +20,13 @@ def shifting(by_x: float, by_y: float) -> Homography:
     return np.array([[1.0, 0, by_x], [0, 1.0, by_y], [0, 0, 1.0]])
 
 
-def rectifying(corners: NDArray[np.float64]) -> tuple[Homography, tuple[int, int]]:
-    """What makes a quadrilateral an upright rectangle as large as its sides, and that one's (width, height)."""
+def rectifying(corners: NDArray[np.float64], *, longest_px: float) -> tuple[Homography, tuple[int, int]]:
+    """What makes a quadrilateral an upright rectangle, as large as its sides or smaller; and its (width, height)."""
     top_left, top_right, bottom_right, bottom_left = corners
     width = (math.dist(top_left, top_right) + math.dist(bottom_left, bottom_right)) / 2
     height = (math.dist(top_left, bottom_left) + math.dist(top_right, bottom_right)) / 2
-    size = (max(16, round(width)), max(16, round(height)))
+    factor = min(1.0, longest_px / max(width, height))
+    size = (max(16, round(factor * width)), max(16, round(factor * height)))
     target = np.array([[0, 0], [size[0], 0], [size[0], size[1]], [0, size[1]]], dtype=np.float32) - np.float32(0.5)
     matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), target)
     return np.asarray(matrix, dtype=np.float64), size

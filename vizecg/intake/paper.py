@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vizecg.intake.files import Pixels
-from vizecg.intake.ink import split
+from vizecg.intake.ink import Channels, percentile
 
 Corners = NDArray[np.float64]
 """(4, 2) x and y in pixels, clockwise from the corner that lies top left in the picture."""
 
 # Edges are found to a fraction of a pixel, so a third of a millimetre a pixel is enough, and for a rough shape less.
-_SEARCHED_PX, _ROUGH_PX = 560, 280
+_SEARCHED_PX, _ROUGH_PX = 520, 280
 # Ink and grid are thinner than this share of the picture; the lightest within it is paper.
 _LIGHTEST_WITHIN: Final = 0.016
 _BORDER_SHARE: Final = 0.02
@@ -31,7 +31,7 @@ _MIDDLE_SHARE: Final = 0.5
 _FEWEST_DEVIATIONS: Final = 2.2
 _MIN_AREA_SHARE, _MIN_FILLED, _MIN_ANGLE_DEG = 0.2, 0.9, 55.0
 _SEARCHED_SHARE: Final = 0.03
-_PLACES: Final = 64
+_PLACES: Final = 48
 _FROM_CORNER: Final = 0.06
 _MIN_STEP_LEVELS: Final = 6.0
 _FEWEST_PLACES: Final = 0.45
@@ -49,17 +49,18 @@ class Paper:
     """A side of it lies on the picture's own edge."""
 
 
-def find_paper(image: Pixels) -> Paper | None:
+def find_paper(image: Pixels, channels: Channels) -> Paper | None:
     """Find the sheet in a picture; None where the picture shows nothing but the sheet.
 
     Args:
         image: (height, width) gray or (height, width, 3) RGB.
+        channels: the same, split.
     """
     factor = max(1, max(image.shape[:2]) // _SEARCHED_PX)
-    small = _reduced(image, by=factor)
     gray = None
-    for rough in _rough_corners(small):
-        gray = _ground_and_paper(small) if gray is None else gray
+    for rough in _rough_corners(image):
+        rough = (rough + 0.5) / factor - 0.5
+        gray = _ground_and_paper(_reduced(channels.lightest, by=factor)) if gray is None else gray
         paper = _exactly(gray, rough)
         if paper is not None:
             return replace(paper, corners_px=(paper.corners_px + 0.5) * factor - 0.5)
@@ -93,22 +94,24 @@ def _exactly(gray: NDArray[np.float32], rough: Corners) -> Paper | None:
     return Paper(corners_px=corners, cut_off=any(at_frame))
 
 
-def _ground_and_paper(image: Pixels) -> NDArray[np.float32]:
+def _ground_and_paper(lightest: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(height, width) brightness without ink and grid, so that the only steps left are the sheet's edges."""
-    reach = max(3, round(_LIGHTEST_WITHIN * max(image.shape[:2]) / 2)) | 1
-    lightest = split(image).lightest
+    reach = max(3, round(_LIGHTEST_WITHIN * max(lightest.shape) / 2)) | 1
     opened = cv2.morphologyEx(lightest, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
-    return np.asarray(cv2.GaussianBlur(opened, (0, 0), 1.2), dtype=np.float32)
+    return np.asarray(cv2.GaussianBlur(opened.astype(np.float32), (0, 0), 1.2), dtype=np.float32)
 
 
 def _rough_corners(image: Pixels) -> Iterator[Corners]:
     """Shapes that may be the sheet's: by colour, and where ground and paper have nearly one, by the edges between."""
-    factor = max(1, round(max(image.shape[:2]) / _ROUGH_PX))
-    small = _reduced(image, by=factor)
+    # Four pixels are read for one of the small picture: ink would need more, but ink is taken off.
+    factor = max(1.0, max(image.shape[:2]) / _ROUGH_PX)
+    size = (round(image.shape[1] / factor), round(image.shape[0] / factor))
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
     colours = np.repeat(small[:, :, None], 3, axis=2) if small.ndim == 2 else small
     reach = max(3, round(_LIGHTEST_WITHIN * _ROUGH_PX)) | 1
     without_ink = np.asarray(cv2.morphologyEx(colours, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8)), np.uint8)
-    for mask in (_by_colour(without_ink), _by_edges(without_ink)):
+    for mask_of in (_by_colour, _by_edges):
+        mask = mask_of(without_ink)
         corners = None if mask is None else _quadrilateral(mask)
         if corners is not None:
             yield (corners + 0.5) * factor - 0.5
@@ -118,9 +121,10 @@ def _quadrilateral(mask: NDArray[np.uint8]) -> Corners | None:
     outlines = _outlines(mask)
     if not outlines:
         return None
-    hull = cv2.convexHull(max(outlines, key=cv2.contourArea))
+    largest = max(outlines, key=cv2.contourArea)
+    hull = cv2.convexHull(largest)
     area = cv2.contourArea(hull)
-    if area < _MIN_AREA_SHARE * mask.size or mask.sum() < _MIN_FILLED * area:
+    if area < _MIN_AREA_SHARE * mask.size or cv2.contourArea(largest) < _MIN_FILLED * area:
         return None
     return _four_corners(hull)
 
@@ -144,30 +148,27 @@ def _outlines(mask: NDArray[np.uint8]) -> list[NDArray[Any]]:
 
 def _by_colour(without_ink: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """(height, width) 1 where the colour is the middle's rather than the border's; None where they are the same."""
-    colours = without_ink.astype(np.float32)
-    height, width = colours.shape[:2]
+    height, width, channels = without_ink.shape
     edge = max(2, round(_BORDER_SHARE * max(height, width)))
-    border = np.ones((height, width), bool)
-    border[edge:-edge, edge:-edge] = False
+    rims = (without_ink[:edge], without_ink[-edge:], without_ink[:, :edge], without_ink[:, -edge:])
     top, left = (round(side * (1 - _MIDDLE_SHARE) / 2) for side in (height, width))
-    ground, paper = colours[border], colours[top : height - top, left : width - left].reshape(-1, colours.shape[2])
+    ground = np.concatenate([rim.reshape(-1, channels) for rim in rims])
+    paper = without_ink[top : height - top : 3, left : width - left : 3].reshape(-1, channels)
     # The median: a hand in the middle or a corner of paper at the border shall not count.
-    centres = np.median(ground, axis=0), np.median(paper, axis=0)
-    spread = np.cov(np.concatenate([ground - centres[0], paper - centres[1]]).T.astype(np.float64))
-    direction = np.linalg.solve(spread + 4.0 * np.eye(colours.shape[2]), centres[1] - centres[0])
+    centres = _median_colour(ground), _median_colour(paper)
+    off = np.concatenate([ground - centres[0], paper - centres[1]])
+    direction = np.linalg.solve(off.T @ off / len(off) + 4.0 * np.eye(channels), centres[1] - centres[0])
     apart = float(direction @ (centres[1] - centres[0]))
     if math.sqrt(max(apart, 0.0)) < _FEWEST_DEVIATIONS:
         return None
-    along = (colours - centres[0]) @ direction
-    mask = np.asarray(along > apart / 2, dtype=np.uint8)
-    mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)), dtype=np.uint8)
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask)
-    if len(boxes) < 2:
-        return None
-    largest = 1 + int(np.argmax(boxes[1:, cv2.CC_STAT_AREA]))
-    whole = np.zeros_like(mask)
-    cv2.drawContours(whole, _outlines(np.asarray(labels == largest, dtype=np.uint8)), -1, 1, cv2.FILLED)
-    return whole
+    along = cv2.transform(without_ink.astype(np.float32), direction[None, :].astype(np.float32))
+    mask = np.asarray(along > apart / 2 + float(direction @ centres[0]), dtype=np.uint8)
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)), dtype=np.uint8)
+
+
+def _median_colour(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(channels,) of (pixels, channels)."""
+    return np.array([percentile(np.ascontiguousarray(channel), 50) for channel in colours.T], dtype=np.float32)
 
 
 def _four_corners(hull: NDArray[Any]) -> Corners | None:
@@ -234,9 +235,9 @@ def _robust_line(
     inwards: NDArray[np.float64],
     size_px: float,
 ) -> NDArray[np.float64] | None:
-    """Line through most of the steps: every pair far enough apart proposes one, the best is fitted again."""
+    """Line through most of the steps: every other pair far enough apart proposes one, the best is fitted again."""
     near = _OFF_LINE_SHARE * size_px / 2
-    first, second = np.triu_indices(len(shares), k=max(4, len(shares) // 3))
+    first, second = (places[::2] for places in np.triu_indices(len(shares), k=max(4, len(shares) // 3)))
     if not len(first):
         return None
     slope = (offsets[second] - offsets[first]) / (shares[second] - shares[first])
@@ -246,8 +247,15 @@ def _robust_line(
     inliers = off[best] < 2 * near
     if inliers.mean() < _FEWEST_PLACES:
         return None
-    slope_fit, level_fit = np.polyfit(shares[inliers], offsets[inliers], 1)
+    level_fit, slope_fit = _straight(shares[inliers], offsets[inliers])
     return _through(start + level_fit * inwards, end + (level_fit + slope_fit) * inwards)
+
+
+def _straight(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Level at 0 and slope of the least-squares line."""
+    from_mean = x - x.mean()
+    slope = float(from_mean @ y / max(float(from_mean @ from_mean), 1e-12))
+    return float(y.mean()) - slope * float(x.mean()), slope
 
 
 def _through(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -88,8 +88,8 @@ def read_pulses(
             found = _in_column(end, form_mm, millimetre=millimetre)
             if found is not None and (best is None or found.weight > best.weight):
                 best = found
-        if best is not None and best.is_beyond_doubt:
-            break
+            if best is not None and best.is_beyond_doubt:
+                return best
     return best
 
 
@@ -124,7 +124,10 @@ def _in_column(dark: NDArray[np.float32], form_mm: tuple[float, float], *, milli
 
 
 def _scores(dark: NDArray[np.float32], *, height_px: int, width_px: int) -> NDArray[np.float32] | None:
-    """(rows, columns) how well a pulse stands there: its weakest side, less what stands inside and around."""
+    """(rows, columns) how well a pulse stands there: its weakest side, less what stands inside and around.
+
+    0 where the weakest side is too pale already.
+    """
     # What is read goes `_CLEAR_PX` further than the pulse on every side.
     rows, columns = dark.shape[0] - height_px - 2 * _CLEAR_PX, dark.shape[1] - width_px - 2 * _CLEAR_PX
     if rows < 1 or columns < 1:
@@ -133,20 +136,23 @@ def _scores(dark: NDArray[np.float32], *, height_px: int, width_px: int) -> NDAr
     dark = dark[:, _CLEAR_PX:]
     sides = _mean(dark, height_px=height_px + 1, width_px=1)
     roofs = _mean(dark, height_px=1, width_px=width_px + 1)
-    inside = _mean(dark, height_px=height_px - _CLEAR_PX, width_px=width_px + 1 - 2 * _CLEAR_PX)
     # Index (row, column) of each is the upper left corner of what it averages.
     top = slice(_CLEAR_PX, _CLEAR_PX + rows)
     weakest = np.minimum(sides[top, :columns], sides[top, width_px : width_px + columns])
     np.minimum(weakest, roofs[top, :columns], out=weakest)
-    weakest -= inside[2 * _CLEAR_PX : 2 * _CLEAR_PX + rows, _CLEAR_PX : _CLEAR_PX + columns]
-    # A roof and feet: nothing goes on above the corners or below the sides.
-    foot = slice(height_px + 2 * _CLEAR_PX, height_px + 2 * _CLEAR_PX + rows)
-    for beyond in (dark[:rows], dark[foot]):
-        weakest -= 0.5 * np.minimum(beyond[:, :columns], beyond[:, width_px : width_px + columns])
-    # Free on one side: between two R waves of a page upside down the trace goes on on both.
-    beyond = aside[top]
-    weakest -= np.minimum(beyond[:, :columns], beyond[:, width_px + 2 * _CLEAR_PX :][:, :columns])
-    return weakest
+    row, column = np.divmod(np.flatnonzero(weakest > _LEAST_SCORE), columns)
+    score = np.zeros_like(weakest)
+    if row.size:
+        inside = _mean(dark, height_px=height_px - _CLEAR_PX, width_px=width_px + 1 - 2 * _CLEAR_PX)
+        less = inside[row + 2 * _CLEAR_PX, column + _CLEAR_PX]
+        # A roof and feet: nothing goes on above the corners or below the sides.
+        for beyond in (row, row + height_px + 2 * _CLEAR_PX):
+            less += 0.5 * np.minimum(dark[beyond, column], dark[beyond, column + width_px])
+        # Free on one side: between two R waves of a page upside down the trace goes on on both.
+        beside = row + _CLEAR_PX
+        less += np.minimum(aside[beside, column], aside[beside, column + width_px + 2 * _CLEAR_PX])
+        score[row, column] = weakest[row, column] - less
+    return score
 
 
 def _mean(dark: NDArray[np.float32], *, height_px: int, width_px: int) -> NDArray[np.float32]:

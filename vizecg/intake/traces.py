@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vizecg.intake.ink import percentile
+from vizecg.intake.ink import boxes_of, percentile
 
 # A pixel is inked from this share of what dense ink has; a thin pen that is out of focus has little more.
 _INKED, _DENSE_PERCENTILE = 0.4, 98.5
@@ -131,7 +131,7 @@ def _objection(curves: NDArray[np.uint8], *, covered: float, px_per_mm: float) -
     strokes = _upright_runs(curves, length_px=round(_STEEP_MM * px_per_mm))
     if cv2.countNonZero(strokes) < _MIN_STEEP_SHARE * cv2.countNonZero(curves) or not strokes.any():
         return "its curves have no steep strokes, which QRS complexes are"
-    boxes = _tallest(_components(strokes)[1][1:])
+    boxes = _tallest(boxes_of(strokes))
     together = _together(boxes, width_px=curves.shape[1], px_per_mm=px_per_mm)
     if together < _LEAST_TOGETHER:
         return "its curves do not beat together, as the leads of one heart do"
@@ -169,21 +169,23 @@ def _together(boxes: NDArray[np.int32], *, width_px: int, px_per_mm: float) -> f
 def _returning(curves: NDArray[np.uint8], boxes: NDArray[np.int32], *, px_per_mm: float) -> float:
     """Share of steep strokes on both sides of which the curve is at the same level, weighted by height."""
     far_px, near_px, over_px = (round(mm * px_per_mm) for mm in _BESIDE_MM)
-    padded = cv2.copyMakeBorder(curves, 0, 0, far_px, far_px, cv2.BORDER_CONSTANT, value=0)
+    padded = np.pad(curves, ((0, 0), (far_px, far_px)))
     heights, returned = boxes[:, cv2.CC_STAT_HEIGHT].tolist(), []
-    for left, top, width, height, _ in boxes.tolist():
+    for left, top, width, height in boxes.tolist():
         rows = slice(max(0, top - over_px), top + height + over_px)
         before = padded[rows, left : left + far_px - near_px]
         after = padded[rows, left + far_px + width + near_px : left + 2 * far_px + width]
-        levels = [_middle_row(np.asarray(side, dtype=np.uint8)) for side in (before, after)]
-        returned.append(abs(levels[0] - levels[1]) < _SAME_LEVEL * height)
+        returned.append(abs(_middle_row(before) - _middle_row(after)) < _SAME_LEVEL * height)
     return float(np.average(returned, weights=heights))
 
 
 def _middle_row(mask: NDArray[np.uint8]) -> float:
     """Median row of what is set; infinite where nothing is, so that it is no other's level."""
-    sums = np.cumsum(mask.sum(axis=1, dtype=np.int64))
-    return float(np.searchsorted(sums, (sums[-1] + 1) // 2)) if sums.size and sums[-1] else math.inf
+    if not mask.size:
+        return math.inf
+    sums = cv2.reduce(mask, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).cumsum()
+    total = int(sums[-1])
+    return float(sums.searchsorted((total + 1) // 2)) if total else math.inf
 
 
 def _least_ink(ink: NDArray[np.uint8]) -> int:
@@ -246,33 +248,34 @@ class _Curves:
 
 
 def _curves(inked: NDArray[np.uint8], *, rules: NDArray[np.uint8], px_per_mm: float) -> _Curves:
-    strokes = np.where(cv2.dilate(rules, np.ones((3, 3), np.uint8)) > 0, np.uint8(0), inked)
+    strokes = np.asarray(cv2.subtract(inked, cv2.dilate(rules, np.ones((3, 3), np.uint8))), dtype=np.uint8)
     strokes = np.asarray(cv2.morphologyEx(strokes, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), dtype=np.uint8)
     surface_px = max(2, round(_SURFACE_MM * px_per_mm))
     surfaces = _opened(strokes, width_px=surface_px, height_px=surface_px)
     starts = cv2.subtract(strokes[1:], strokes[:-1])  # subtraction stops at 0: 1 where ink begins below paper
     labels, boxes = _components(strokes)
-    filled = np.bincount(labels[surfaces > 0], minlength=len(boxes))
-    runs = np.bincount(labels[1:][starts > 0], minlength=len(boxes))
-    width_px, height_px = boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT]
+    filled = np.bincount(labels[surfaces.view(np.bool_)], minlength=len(boxes))
+    runs = np.bincount(labels[1:][starts.view(np.bool_)], minlength=len(boxes))
+    width_px, height_px, area = boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT], boxes[:, cv2.CC_STAT_AREA]
     touching_rows = 1 + height_px / (_ROW_PITCH_MM * px_per_mm)
     most_runs = np.where(touching_rows < 2, _MOST_RUNS_A_COLUMN, 1.2 * touching_rows)
     fullest = np.where(width_px < _WORD_WIDTH_MM * px_per_mm, _FULLEST_SHORT, _FULLEST_LONG)
     kept = (
         (width_px >= _TRACE_WIDTH_MM * px_per_mm)
         & (height_px >= _TRACE_HEIGHT_MM * px_per_mm)
-        & (filled < 0.25 * boxes[:, cv2.CC_STAT_AREA])
+        & (filled < 0.25 * area)
         & (runs <= most_runs * width_px)
-        & (boxes[:, cv2.CC_STAT_AREA] <= fullest * width_px * height_px)
+        & (area <= fullest * width_px * height_px)
     )
     either = kept | ((width_px >= _WORD_WIDTH_MM * px_per_mm) & (runs <= most_runs * width_px))
-    drawn = np.flatnonzero(strokes)
+    drawn = np.flatnonzero(strokes.view(np.bool_))
+    label_of_drawn = labels.ravel()[drawn]
     curves, rows = np.zeros_like(strokes), np.zeros_like(strokes)
-    curves.ravel()[drawn] = kept[labels.ravel()[drawn]]
-    rows.ravel()[drawn] = either[labels.ravel()[drawn]]
+    curves.ravel()[drawn] = kept[label_of_drawn]
+    rows.ravel()[drawn] = either[label_of_drawn]
     level = inked & _level_runs(rules, length_px=round(_RULE_ACROSS_MM * px_per_mm))
-    levels = cv2.reduce(level, 1, cv2.REDUCE_MAX)[:, 0]
-    if cv2.countNonZero(cv2.subtract(levels[1:], levels[:-1])) <= _MOST_SILENT_LEADS:  # a grid has more
+    levels = np.asarray(level.view(np.bool_).any(axis=1))
+    if np.count_nonzero(levels[1:] > levels[:-1]) <= _MOST_SILENT_LEADS:  # a grid has more
         rows |= level
     return _Curves(curves=curves, rows=rows)
 
@@ -304,6 +307,8 @@ def _upright_runs(mask: NDArray[np.uint8], *, length_px: int) -> NDArray[np.uint
         return np.zeros_like(mask)
     begins, known = mask, 1
     while known < length_px:
+        if not cv2.countNonZero(begins):
+            return np.zeros_like(mask)
         step = min(known, length_px - known)
         begins = begins[:-step] & begins[step:]
         known += step

@@ -93,13 +93,14 @@ def _rows_run_across(ink: NDArray[np.uint8]) -> float:
 def _run_across(inked: NDArray[np.uint8]) -> float:
     """Above 0 where what is connected is wider than high: a trace runs on for seconds, however tall its QRS.
 
-    The logarithm of width over height, weighted by ink.
+    The logarithm of width over height, weighted by the length of the outline.
     """
     closed = np.asarray(cv2.morphologyEx(inked, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), dtype=np.uint8)
-    boxes = cv2.connectedComponentsWithStats(closed)[2][1:].astype(np.float64)
-    width, height, area = boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT], boxes[:, cv2.CC_STAT_AREA]
+    outlines = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    found = [(len(outline), *cv2.boundingRect(outline)[2:]) for outline in outlines]
+    length, width, height = np.array(found, dtype=np.float64).reshape(-1, 3).T
     long = np.maximum(width, height) > _LONG_MM * PULSE_PX_PER_MM
-    return float(area[long] @ np.log(width[long] / height[long]) / max(area[long].sum(), 1.0))
+    return float(length[long] @ np.log(width[long] / height[long]) / max(length[long].sum(), 1.0))
 
 
 def _meet_evenly(inked: NDArray[np.uint8]) -> float:
