@@ -39,11 +39,9 @@ def signals(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
 
 
 def _simulated() -> list[np.ndarray]:
-    from vizecg.simulate.recording import record
+    from vizecg.simulate import recordings
 
-    classes = (("NORM",), ("MI",), ("STTC",), ("CD",), ("HYP",))
-    made = (record(classes[number % 5], patient=(9, number), visit=(9, number)) for number in range(RECORDS))
-    return [one.high_uv / 1000.0 for one in made]
+    return [one.high_uv / 1000.0 for one in recordings(records=RECORDS, seed=9)]
 
 
 def _real(archive: Path, folder: Path) -> list[np.ndarray]:
