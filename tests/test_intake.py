@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vizecg import camera, intake
 from vizecg.errors import InputError
 from vizecg.intake import CanonicalSpec, DecodeLimits, ImageTooLarge, UnreadableImage, UnsupportedImage
+from vizecg.intake.traces import read_traces
 from vizecg.labels import LEADS
 from vizecg.page import FIELD_HEIGHT_MM, FIELD_WIDTH_MM, STYLES, draw_page, encode_jpeg, encode_png
 
@@ -631,6 +632,20 @@ def test_every_exif_orientation_is_undone_as_pillow_undoes_it(orientation, save)
 def test_a_broken_exif_block_does_not_cost_the_picture():
     data = jpeg(page(2.0).gray, exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff")
     assert intake.decode(data).shape == page(2.0).gray.shape
+
+
+def test_the_only_baseline_may_be_the_last_row_of_the_picture():
+    """Zigzags never rest, so that the one level stretch below them is all that is level; it once ended in an error."""
+    ink = np.zeros((300, 400), np.uint8)
+    across = np.arange(20, 380)
+    zigzag = np.abs((across % 40) - 20)
+    for top in (60, 120, 180):
+        cv2.polylines(ink, [np.column_stack([across, top + zigzag])], isClosed=False, color=255, thickness=1)
+    cv2.polylines(ink, [np.column_stack([across, 278 + zigzag])], isClosed=False, color=255, thickness=1)
+    ink[-1, 200:230] = 255
+    reading = read_traces(ink, contrast=200, px_per_mm=3.0, field_mm=(120.0, 90.0))
+    assert reading.objection is not None
+    assert reading.middle_px is not None
 
 
 def test_what_is_no_image_array_is_refused():

@@ -220,7 +220,7 @@ def _middle_of_chart(inked: NDArray[np.uint8], rows: NDArray[np.uint8], *, px_pe
         summits[smooth[summits] > _CLEAR_ROW * smooth.max()] if summits.size else np.array([0, inked.shape[0] - 1])
     )
     top, foot = int(baselines[0]), int(baselines[-1])
-    chart = inked[top : foot + 2]
+    chart = inked[max(top - 1, 0) : foot + 2]  # two rows at least, also where the only baseline is the last row
     strokes = cv2.reduce(cv2.subtract(chart[1:], chart[:-1]), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
     columns = np.flatnonzero(strokes >= _FEWEST_TRACES)
     across = (columns[0] + columns[-1]) / 2 if columns.size else (inked.shape[1] - 1) / 2

@@ -9,6 +9,9 @@ a true edge needs; straight from point to point, they cover pixels exactly.
 Pixels are indices into a palette (`palette`) that mixes paper, grid and ink, so
 that a page is one byte a pixel from the pen to the PNG. Indices below
 `GRID_LEVELS` are bare paper and grid; above, ink over a coarser choice of grids.
+
+All that is compiled stands in this one file, long as it is: numba's cache notices a change
+of the file that a function stands in, and of none that it calls into.
 """
 
 import math
