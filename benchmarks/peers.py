@@ -86,7 +86,8 @@ class MatplotlibPage:
         for number, (line_mm, lines) in enumerate(grid_mm(style)):
             strength = style.grid.fine_strength if number == 0 else 1.0
             colour = 1 - strength * (1 - np.array(style.grid.colour) / 255)
-            axes.add_collection(LineCollection(lines, colors=[colour], linewidths=line_mm * points_per_mm))
+            # Unsnapped: moved to whole pixels, lines would not stand where they belong.
+            axes.add_collection(LineCollection(lines, colors=[colour], linewidths=line_mm * points_per_mm, snap=False))
         self.lines = [
             axes.plot(
                 [],

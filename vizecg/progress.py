@@ -43,13 +43,15 @@ def _with_bar(items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]
 
 
 def _with_lines(items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
-    started_s = said_s = time.monotonic()
+    first_s = said_s = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         now_s = time.monotonic()
+        if done == 1:
+            first_s = now_s  # the first one waits for compilers and imports, which says nothing of the others
         if now_s - said_s >= LINE_EVERY_S and done < total:
-            remaining_s = (now_s - started_s) / done * (total - done)
-            print(f"{what}: {done} of {total}, about {remaining_s:.0f} s left", file=sys.stderr, flush=True)
+            left = f", about {(now_s - first_s) / (done - 1) * (total - done):.0f} s left" if done > 1 else ""
+            print(f"{what}: {done} of {total}{left}", file=sys.stderr, flush=True)
             said_s = now_s
 
 
