@@ -357,7 +357,7 @@ def test_what_is_no_ecg_is_no_ecg_when_scanned(name):
     assert not intake.normalise(scanned, spec=SPEC).is_ecg
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (100, 141), (190, 269, 3)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (100, 141), (190, 269, 3), (16, 12_000), (40_000, 16, 3)])
 def test_a_picture_too_small_to_read_is_refused(shape):
     taken = intake.normalise(np.full(shape, 255, np.uint8), spec=SPEC)
     messages = {finding.code: finding.message for finding in taken.findings}

@@ -27,8 +27,6 @@ Pixels = NDArray[np.uint8]
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _ORIENTATION_TAG = 0x0112
-# Where a JPEG says how it is turned: in an EXIF block or in XMP, ahead of its picture.
-_ORIENTATION_MARKS, _MARKS_WITHIN = (b"Exif\0\0", b"tiff:Orientation"), 1 << 18
 _ON_ITS_SIDE = {5, 6, 7, 8}
 
 PDF_DPI = 200
@@ -210,8 +208,7 @@ def _open_jpeg(data: bytes, *, limits: DecodeLimits, enough_px: tuple[int, int] 
     check_size(width, height, limits=limits)
     if colours not in {"YCbCr", "RGB", "Gray"}:
         return Picture.of(_decode_by_pillow(data, kind="JPEG", limits=limits))
-    turned = any(mark in data[:_MARKS_WITHIN] for mark in _ORIENTATION_MARKS)
-    orientation = _orientation(_opened(data, kind="JPEG", limits=limits)) if turned else 1
+    orientation = _orientation(_opened(data, kind="JPEG", limits=limits))
     wanted = "GRAY" if colours == "Gray" else "RGB"
     long_px, short_px = enough_px or (max(width, height), min(width, height))
     least_px = (long_px, short_px) if width >= height else (short_px, long_px)

@@ -93,7 +93,8 @@ def read_grid(dark_lines: NDArray[np.uint8], *, stretched: bool = False) -> Grid
     assumed = extent_px_per_mm(*dark_lines.shape)
     paper = percentile(np.ascontiguousarray(dark_lines[::8, ::8]), 50)
     # Not periodic, ink disturbs little once its depth is cut off.
-    softened = np.asarray(cv2.max(dark_lines, int(_INK_BELOW * paper)), dtype=np.uint8)  # type: ignore[call-overload]
+    depth = 255 - int(_INK_BELOW * paper)
+    softened = np.asarray(cv2.threshold(cv2.bitwise_not(dark_lines), depth, 0, cv2.THRESH_TRUNC)[1], dtype=np.uint8)
     across_down = (softened, np.asarray(cv2.transpose(softened), dtype=np.uint8))
     reading = _read(across_down, assumed=assumed, window_mm=None, stretched=stretched)
     if reading.clear and reading.clearness >= _CLEAR_GRID:
@@ -140,7 +141,7 @@ def _read(
 def _axis(softened: NDArray[np.uint8], *, assumed_px_per_mm: float, window_mm: float | None) -> _Axis:
     """Cut the picture into bands, one below the other, and transform each along its width, or each of its windows."""
     height, width = softened.shape
-    bands = max(4, round(height / (_BAND_MM * assumed_px_per_mm)))
+    bands = min(height, max(4, round(height / (_BAND_MM * assumed_px_per_mm))))
     band_px = height // bands
     top = (height - bands * band_px) // 2  # what is left over is less than a band
     profiles = np.empty((bands, width), np.float32)

@@ -44,6 +44,7 @@ _UNPACKED_PX_PER_MM: Final = 4.4
 # Ink is read at this scale or a little more: a pen of 0.3 mm is still a pixel.
 _INK_PX_PER_MM: Final = 2.9
 _RIM_MM: Final = 5.0
+_FEWEST_PX: Final = 16
 # A grid's pitch is measured at this scale or less, once the paper was found: a square of 1 mm has three pixels.
 _FLAT_PX_PER_MM: Final = 3.4
 _LARGEST_PAGE_MM: Final = 420.0
@@ -181,8 +182,10 @@ def normalise(image: Pixels | Picture, *, spec: CanonicalSpec) -> Intake:
         raise ValueError(
             f"image must be (height, width) or (height, width, 3) uint8, got {pixels.shape} {pixels.dtype}"
         )
-    if min(pixels.shape[:2]) < 16:
-        return _unusable(spec, px_per_mm=extent_px_per_mm(upload_height, upload_width))
+    if min(pixels.shape[:2]) < _FEWEST_PX * max(1.0, extent_px_per_mm(*pixels.shape[:2]) / _WORKING_PX_PER_MM):
+        # Too few pixels across, of its own or once a long strip is reduced: no page lies in so narrow a picture.
+        sides_px = sorted((upload_width, upload_height), reverse=True)
+        return _unusable(spec, px_per_mm=min(px / mm for px, mm in zip(sides_px, A4_MM, strict=True)))
     working = _shrunk(pixels)
     factors = (working.shape[1] / upload_width, working.shape[0] / upload_height)
     flat = _flattened(working)
