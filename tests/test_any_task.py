@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from vizecg import bundle as bundles
-from vizecg import bundling, contact, evaluation, intake, publish
+from vizecg import bundling, contact, evaluation, intake, publish, textbook
 from vizecg.batches import at_stream_rate
 from vizecg.errors import InputError
 from vizecg.labels import TASKS
@@ -279,7 +279,7 @@ def test_a_set_entirely_on_paper_ends_in_a_model_that_answers_and_carries_no_pat
     assert "no training record has a signal, so the image head was trained alone" in capsys.readouterr().out
     assert json.loads((made / "run" / "model.json").read_text())["config"]["signal"] is False
     (golden,) = (made / "bundle" / "goldens").glob("*.png")
-    assert golden.read_bytes() == bundling.golden_pages(1)[0]
+    assert golden.read_bytes() == textbook.textbook_pages(1)[0]
     assert Predictor.load(made / "bundle").predict(golden.read_bytes()).decision in {"ok", "abstain"}
     assert "that came on paper, from the image alone, without a teacher" in (made / "bundle/model_card.md").read_text()
 

@@ -263,7 +263,7 @@ def test_records_are_the_same_bytes(dask_cluster, records, tmp_path, monkeypatch
 def test_pages_are_the_same_bytes_though_a_worker_is_killed(
     dask_cluster, records, manifest, killed, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("vizecg.steps.render.RECORDS_PER_TASK", 1)
+    monkeypatch.setattr("vizecg.pages.drawing.RECORDS_PER_TASK", 1)
     folder, _ = records
     assert render_scans(folder, tmp_path / "pages", executor=dask_cluster.address, workers=0) == manifest
     assert killed, "the step was done before a worker could be killed"

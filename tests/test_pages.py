@@ -89,7 +89,7 @@ def test_what_is_stored_is_what_the_service_would_see_of_the_file(records, pages
 
 @pytest.mark.parametrize("executor", [pytest.param("processes", marks=pytest.mark.slow), "threads"])
 def test_workers_do_not_change_a_byte(records, pages, tmp_path, executor, monkeypatch):
-    monkeypatch.setattr("vizecg.steps.render.RECORDS_PER_TASK", 1)
+    monkeypatch.setattr("vizecg.pages.drawing.RECORDS_PER_TASK", 1)
     run(params(workers=2, executor=executor), records=records, pages=tmp_path / "pages")
     assert (tmp_path / "pages" / "manifest.json").read_bytes() == (pages / "manifest.json").read_bytes()
 

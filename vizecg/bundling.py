@@ -34,6 +34,7 @@ from vizecg.labels import LabelClass
 from vizecg.operating_point import OperatingPoint
 from vizecg.predictor import ImageModel
 from vizecg.settings import MODEL_NAME
+from vizecg.textbook import textbook_pages
 
 INTENDED_USE: Final = (
     "Research on reading diagnostic classes from pictures of printed 12-lead ECGs, 25 mm/s and 10 mm/mV. "
@@ -41,19 +42,6 @@ INTENDED_USE: Final = (
 )
 # What decides the numbers that a bundle gives.
 _PACKAGES: Final = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "simplejpeg", "torch")
-# Textbook pictures, one of each class, and the resolutions people scan at.
-_GOLDEN_STATEMENTS: Final = (
-    ("NORM",),
-    ("IMI",),
-    ("CLBBB",),
-    ("LVH",),
-    ("ISCAL",),
-    ("ASMI", "CRBBB"),
-    ("LAFB",),
-    ("NDT",),
-)
-_GOLDEN_PX_PER_MM: Final = (4.0, 6.0, 5.0)
-MAX_GOLDENS: Final = len(_GOLDEN_STATEMENTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +69,7 @@ def build(staging: Path, *, model_run: Path, evaluation: Path, goldens: int, tol
         staging: empty folder, see `publish.publishing`.
         model_run: published by train.
         evaluation: published by evaluate.
-        goldens: how many, at most `MAX_GOLDENS`.
+        goldens: how many, at most `MOST_PAGES`.
         tolerance: how far a later answer may be from a golden one.
 
     Returns:
@@ -101,7 +89,7 @@ def build(staging: Path, *, model_run: Path, evaluation: Path, goldens: int, tol
     contract = _contract(sources, tolerance=tolerance)
     (staging / bundle.CONTRACT_FILE).write_text(publish.to_json(contract.model_dump(mode="json")), encoding="utf-8")
     model = ImageModel(staging / bundle.ONNX_FILE, sources.spec)
-    _write_goldens(staging, pages=golden_pages(goldens), model=model, operating_point=sources.operating_point)
+    _write_goldens(staging, pages=textbook_pages(goldens), model=model, operating_point=sources.operating_point)
     card = model_card.write(contract, scores=sources.scores, description=sources.description)
     (staging / bundle.MODEL_CARD_FILE).write_text(card, encoding="utf-8")
     return sources
@@ -143,27 +131,6 @@ def read_sources(model_run: Path, *, evaluation: Path) -> Sources:
             pages=description.get("pages"),
         ),
     )
-
-
-def golden_pages(number: int) -> list[bytes]:
-    """Draw textbook ECGs of simulated hearts as PNG files, always the same.
-
-    Raises:
-        ValueError: more are asked for than there are.
-    """
-    from vizecg.page import draw_page, encode_png
-    from vizecg.simulate.heart import SAMPLING_HZ
-    from vizecg.simulate.recording import record
-
-    if not 1 <= number <= MAX_GOLDENS:
-        raise ValueError(f"goldens must be from 1 to {MAX_GOLDENS}, got {number}")
-    pages = []
-    for at, statements in enumerate(_GOLDEN_STATEMENTS[:number]):
-        heart = record(statements, patient=(0, at), visit=(0, at))
-        px_per_mm = _GOLDEN_PX_PER_MM[at % len(_GOLDEN_PX_PER_MM)]
-        page = draw_page(heart.high_uv / 1000, sampling_hz=SAMPLING_HZ, px_per_mm=px_per_mm)
-        pages.append(encode_png(page))
-    return pages
 
 
 def check_torch_agrees(staging: Path, *, description: dict[str, Any], tolerance: GoldenTolerance) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vizecg import bundle as bundles
-from vizecg import bundling, model_card, publish
+from vizecg import bundling, model_card, publish, textbook
 from vizecg.bundle import GoldenMismatch
 from vizecg.errors import InputError
 from vizecg.labels import TASKS
@@ -43,7 +43,7 @@ def test_a_bundle_says_what_serving_must_match(bundle):
 
 def test_goldens_are_simulated_pages_whatever_the_model_was_trained_on(make, tmp_path):
     built = make.bundle(tmp_path, simulated=False)
-    assert [golden.data for golden in bundles.read_goldens(built)] == bundling.golden_pages(2)
+    assert [golden.data for golden in bundles.read_goldens(built)] == textbook.textbook_pages(2)
 
 
 def test_goldens_hold_with_the_code_they_were_made_with(bundle):
@@ -207,5 +207,5 @@ def test_the_card_of_simulated_records_names_no_source(contract):
 
 
 def test_more_goldens_than_there_are_textbook_pages_are_refused():
-    with pytest.raises(ValueError, match=r"goldens must be from 1 to 8, got 9"):
-        bundling.golden_pages(9)
+    with pytest.raises(ValueError, match=r"textbook pages must be from 1 to 8, got 9"):
+        textbook.textbook_pages(9)

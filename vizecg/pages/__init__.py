@@ -12,6 +12,7 @@ Few large files, because a remote store pays per file. A page set of records on 
 is as private as those records: nothing of it is copied to a model, a report or MLflow.
 """
 
+from vizecg.pages.drawing import draw_pages
 from vizecg.pages.page_set import (
     INDEX_FILE,
     PAGE_SET,
@@ -31,6 +32,7 @@ from vizecg.pages.uploads import (
     PageRecipe,
     Upload,
     draw_upload,
+    make_unlettered_upload,
     make_upload,
     photograph_paper,
     upload_of,
@@ -49,7 +51,9 @@ __all__ = [
     "PageSet",
     "StoredPages",
     "Upload",
+    "draw_pages",
     "draw_upload",
+    "make_unlettered_upload",
     "make_upload",
     "photograph_paper",
     "read_page_set",

@@ -90,6 +90,18 @@ def make_upload(
     return photograph_paper(paper, ecg_id=ecg_id, copy=copy, recipe=recipe)
 
 
+def make_unlettered_upload(
+    *,
+    signal_mv: NDArray[np.floating[Any]] | None,
+    paper: bytes | None,
+    **how: Any,  # noqa: ANN401 (as `make_upload` has it)
+) -> Upload:
+    """The page that `make_upload` draws, without the text around its chart; lead names and pulse stay."""
+    if signal_mv is None:
+        return make_upload(signal_mv=None, paper=paper, **how)
+    return draw_upload(signal_mv, lettered=False, **how)
+
+
 def photograph_paper(paper: bytes, *, ecg_id: int, copy: int, recipe: PageRecipe) -> Upload:
     """Take the page a record came on: copy 0 byte for byte, another copy through the camera.
 
@@ -107,12 +119,18 @@ def photograph_paper(paper: bytes, *, ecg_id: int, copy: int, recipe: PageRecipe
         return Upload(data=paper, style=ON_PAPER, camera=NO_CAMERA)
     with _named(ecg_id):
         rgb = _for_camera(intake.decode(paper))
-    shot = camera.shoot(rgb, preset=preset, rng=_rng(recipe, _CAMERA_STREAM, ecg_id=ecg_id, copy=copy))
+    shot = camera.shoot(rgb, preset=preset, rng=camera_rng(recipe, ecg_id=ecg_id, copy=copy))
     return Upload(data=camera.encode(shot), style=ON_PAPER, camera=shot.preset)
 
 
 def draw_upload(
-    signal_mv: NDArray[np.floating[Any]], *, sampling_hz: float, ecg_id: int, copy: int, recipe: PageRecipe
+    signal_mv: NDArray[np.floating[Any]],
+    *,
+    sampling_hz: float,
+    ecg_id: int,
+    copy: int,
+    recipe: PageRecipe,
+    lettered: bool = True,
 ) -> Upload:
     """Draw one copy of one record and make a file of it: PNG without camera, JPEG through one.
 
@@ -122,12 +140,15 @@ def draw_upload(
         ecg_id: with `recipe.seed` and `copy` all that chance depends on.
         copy: 0 is the page as printed, without a camera.
         recipe: how to draw.
+        lettered: with header and footer, where the style has them.
     """
     style, text = style_of(recipe, ecg_id=ecg_id, copy=copy)
     # Of a reduced print, a millimetre of the grid takes fewer pixels: the file's resolution is that of its paper.
     px_per_mm = recipe.upload_px_per_mm * style.reduction
-    page = draw_page(signal_mv, sampling_hz=sampling_hz, style=style, px_per_mm=px_per_mm, text=text)
-    rng = _rng(recipe, _CAMERA_STREAM, ecg_id=ecg_id, copy=copy)
+    page = draw_page(
+        signal_mv, sampling_hz=sampling_hz, style=style, px_per_mm=px_per_mm, text=text if lettered else None
+    )
+    rng = camera_rng(recipe, ecg_id=ecg_id, copy=copy)
     preset = NO_CAMERA if copy == 0 else recipe.camera
     data, homography = encode_png(page), np.eye(3)
     if preset != NO_CAMERA:
@@ -181,6 +202,11 @@ def style_of(recipe: PageRecipe, *, ecg_id: int, copy: int) -> tuple[Style, Prin
     else:
         style = draw_style(_rng(recipe, _STYLE_STREAM, ecg_id=ecg_id, copy=copy))
     return style, draw_text(style, rng=_rng(recipe, _TEXT_STREAM, ecg_id=ecg_id, copy=copy))
+
+
+def camera_rng(recipe: PageRecipe, *, ecg_id: int, copy: int) -> np.random.Generator:
+    """All chance of one copy's way through the camera."""
+    return _rng(recipe, _CAMERA_STREAM, ecg_id=ecg_id, copy=copy)
 
 
 def _rng(recipe: PageRecipe, stream: int, *, ecg_id: int, copy: int) -> np.random.Generator:
