@@ -39,7 +39,7 @@ TRAIN = train.Params(
     precision="float32",
     threads=1,
 )
-EVALUATE = evaluate.Params(min_positives=2, abstain_margin=0.0, resamples=100, seed=7, threads=1)
+EVALUATE = evaluate.Params(min_positives=2, min_scored=1, abstain_margin=0.0, resamples=100, seed=7, threads=1)
 # It gives the same pictures as the drawn pages do, which is what makes the two comparable.
 PAPER_PX_PER_MM = RENDER.upload_px_per_mm
 

@@ -1,9 +1,17 @@
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.optimize import minimize
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, recall_score
 
-from vizecg.calibration import choose_thresholds, f1_threshold, fit_calibration
+from vizecg.calibration import (
+    ThresholdRule,
+    choose_thresholds,
+    f1_threshold,
+    fit_calibration,
+    sensitivity_threshold,
+    specificity_threshold,
+)
 from vizecg.errors import InputError
 from vizecg.operating_point import Calibration, OperatingPoint
 
@@ -75,6 +83,29 @@ def test_a_model_that_ranks_backwards_is_not_turned_round():
     assert found.apply(-logits).mean(axis=0) == pytest.approx(labels.mean(axis=0), abs=0.02)
 
 
+def test_a_temperature_is_one_slope_and_no_biases():
+    labels, logits = drawn(0, records=20_000, slope=0.4, bias=(0.0,) * 5)
+    found = fit_calibration(labels, logits, kind="temperature")
+    assert found.slope == pytest.approx((0.4,) * 5, abs=0.02)
+    assert found.bias == (0.0,) * 5
+
+
+def test_the_temperature_is_the_one_scipy_finds():
+    labels, logits = drawn(1, records=133)
+
+    def penalised(slope):
+        return (np.logaddexp(0, slope * logits) - labels * slope * logits).sum() + ((slope[0] - 1) / 0.5) ** 2 / 2
+
+    expected = minimize(penalised, np.array([1.0]), method="BFGS", options={"gtol": 1e-7}).x
+    assert fit_calibration(labels, logits, kind="temperature").slope[0] == pytest.approx(expected[0], abs=1e-4)
+
+
+def test_no_temperature_turns_a_model_round():
+    labels, logits = drawn(3, records=400)
+    found = fit_calibration(labels, -logits, kind="temperature")
+    assert (found.slope, found.bias) == ((0.05,) * 5, (0.0,) * 5)
+
+
 def test_calibrated_probabilities_keep_the_order_of_logits_and_stay_finite():
     logits = np.array([[-1e4, -3.0, 0.0, 3.0, 1e4]]).T
     probabilities = Calibration(slope=(0.7,), bias=(0.3,)).apply(logits)[:, 0]
@@ -99,6 +130,71 @@ def test_the_threshold_lies_in_the_middle_of_the_plateau():
     # Wrongly calling 0.2 positive costs 1 - 0.8 in F1: with that allowed the stretch runs from 0.1 to 0.8.
     assert f1_threshold(truth, said, plateau_f1=0.201) == pytest.approx(0.45)
     assert f1_threshold(np.array([True, True]), np.array([0.4, 0.6]), plateau_f1=0) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("at", [0.5, 0.7, 0.9, 0.95])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fixed_sensitivity_is_reached_by_the_highest_threshold_that_reaches_it(seed, at):
+    labels, logits = drawn(seed, records=150)
+    truth, said = labels[:, 1], np.round(1 / (1 + np.exp(-logits[:, 1])), 2)
+    threshold = sensitivity_threshold(truth, said, at=at)
+    assert recall_score(truth, said >= threshold) >= at
+    higher = said[said > threshold].min()  # at it the same are found; above it fewer, or there is nobody more
+    assert recall_score(truth, said > higher, zero_division=0) < at
+
+
+@pytest.mark.parametrize("at", [0.5, 0.7, 0.9, 0.95])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fixed_specificity_is_reached_by_the_lowest_threshold_that_reaches_it(seed, at):
+    labels, logits = drawn(seed, records=150)
+    truth, said = labels[:, 1], np.round(1 / (1 + np.exp(-logits[:, 1])), 2)
+    threshold = specificity_threshold(truth, said, at=at)
+    assert recall_score(~truth, said < threshold) >= at
+    assert recall_score(~truth, said < said[said < threshold].max()) < at
+
+
+def test_fixed_shares_of_ten_worked_by_hand():
+    said = np.arange(1, 21) / 20  # negatives at .05, .15 …, positives at .10, .20 … 1
+    truth = np.arange(1, 21) % 2 == 0
+    # Seven of ten positives lie at .40 and above; the next below is .35.
+    assert sensitivity_threshold(truth, said, at=0.7) == pytest.approx(0.375)
+    # Seven of ten negatives lie at .65 and below; the next above is .70.
+    assert specificity_threshold(truth, said, at=0.7) == pytest.approx(0.675)
+    assert specificity_threshold(np.zeros(20, bool), said, at=0.99) == pytest.approx(1 - 1e-6)
+    assert 0 < sensitivity_threshold(np.ones(20, bool), said - 0.05, at=0.99) < 0.05
+
+
+def test_a_rule_is_used_for_each_class_and_the_pooled_threshold_for_one_with_too_few():
+    labels, logits = drawn(4, records=133)
+    labels[:, 4] = np.arange(133) < 3
+    labels[:, 0] = np.arange(133) >= 3
+    said = 1 / (1 + np.exp(-logits))
+    sensitive = choose_thresholds(
+        labels, said, codes=CODES, min_positives=10, rule=ThresholdRule(rule="sensitivity", at=0.9)
+    )
+    assert sensitive.pooled == ("HYP",)
+    assert sensitive.values[0] == sensitivity_threshold(labels[:, 0], said[:, 0], at=0.9)
+    assert sensitive.values[4] == sensitivity_threshold(labels.ravel(), said.ravel(), at=0.9)
+    specific = choose_thresholds(
+        labels, said, codes=CODES, min_positives=10, rule=ThresholdRule(rule="specificity", at=0.9)
+    )
+    assert specific.pooled == ("NORM",)
+    assert specific.values[4] == specificity_threshold(labels[:, 4], said[:, 4], at=0.9)
+    assert specific.values[0] == specificity_threshold(labels.ravel(), said.ravel(), at=0.9)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"rule": "sensitivity"}, "at is None, and the rule sensitivity needs one, such as 0.9"),
+        ({"rule": "f1_plateau", "at": 0.9}, "at is 0.9, and the rule f1_plateau takes none: it must be null"),
+        ({"rule": "specificity", "at": 1.0}, "less than 1"),
+        ({"rule": "youden"}, "'f1_plateau', 'sensitivity' or 'specificity'"),
+    ],
+)
+def test_rules_that_mean_nothing_are_refused(rule, message):
+    with pytest.raises(ValidationError, match=message):
+        ThresholdRule(**rule)
 
 
 def test_a_threshold_is_never_0_or_1():
@@ -162,6 +258,12 @@ def test_probabilities_are_slope_times_logit_plus_bias_through_the_logistic_func
         (
             lambda: choose_thresholds([[0]], [[0.5]], codes=("A",), min_positives=1),
             r"none of 1 records has any of \['A'\]",
+        ),
+        (
+            lambda: choose_thresholds(
+                [[1]], [[0.5]], codes=("A",), min_positives=1, rule=ThresholdRule(rule="specificity", at=0.9)
+            ),
+            r"no threshold can be chosen: all have all of \['A'\]",
         ),
     ],
 )

@@ -22,7 +22,7 @@ TASK = TASKS["superdiagnostic"]
 CODES = TASK.codes
 STATEMENTS = {"NORM": "NORM", "MI": "IMI", "STTC": "NDT", "CD": "CLBBB", "HYP": "LVH"}
 PER_CLASS = 4
-PARAMS = Params(min_positives=2, abstain_margin=0.0, resamples=100, seed=7, threads=1)
+PARAMS = Params(min_positives=2, min_scored=1, abstain_margin=0.0, resamples=100, seed=7, threads=1)
 
 
 @pytest.fixture(scope="module")

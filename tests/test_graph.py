@@ -96,7 +96,10 @@ THROUGH_FILES: dict[str, set[str]] = {
     "validate": {"camera", "intake", "labels", "page", "pages", "records", "statements"},
     "train": DRAWING | RECORDS,
     "evaluate": {"export", "modelrun", "models", "recipe", *RECORDS},
-    "register": {"calibration", "modelrun", "recipe", "report", "camera", "pages", *RECORDS},
+    "register": {
+        *("bootstrap", "calibration", "camera", "comparison", "metrics", "modelrun", "pages", "recipe", "report"),
+        *("slices", *RECORDS),
+    },
 }
 
 

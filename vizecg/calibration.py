@@ -2,18 +2,24 @@
 
 Calibration is logistic: probability = σ(slope · logit + bias), one slope for all
 classes and a bias for each (Platt 1999; one slope, because sixteen positives cannot
-carry two numbers of their own), by Newton's method on the penalised likelihood.
+carry two numbers of their own), or the slope alone, 1 / temperature (Guo et al. 2017),
+by Newton's method on the penalised likelihood.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, model_validator
 
+from vizecg.config import Section
 from vizecg.operating_point import Calibration, sigmoid
 
 Floats = NDArray[np.float64]
+CalibrationKind = Literal["slope_and_biases", "temperature"]
 
 # Standard deviations of what we expect before seeing data: a slope near 1, a bias near 0.
 _SLOPE_SPREAD = 0.5
@@ -33,20 +39,39 @@ class Thresholds:
     pooled: tuple[str, ...]
 
 
-def fit_calibration(labels: ArrayLike, logits: ArrayLike) -> Calibration:
+class ThresholdRule(Section):
+    """How thresholds are chosen: for the highest F1, or for a share of the positives or negatives to be got right."""
+
+    rule: Literal["f1_plateau", "sensitivity", "specificity"] = "f1_plateau"
+    at: float | None = Field(default=None, gt=0, lt=1, description="the sensitivity or specificity to reach")
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> Self:
+        if (self.at is None) != (self.rule == "f1_plateau"):
+            wanted = "takes none: it must be null" if self.rule == "f1_plateau" else "needs one, such as 0.9"
+            raise ValueError(f"at is {self.at}, and the rule {self.rule} {wanted}")
+        return self
+
+
+F1_PLATEAU = ThresholdRule()
+
+
+def fit_calibration(labels: ArrayLike, logits: ArrayLike, *, kind: CalibrationKind = "slope_and_biases") -> Calibration:
     """Fit slope and biases on records the model has not learned from.
 
     Args:
         labels: (records, classes), 0 or 1.
         logits: same shape, before sigmoid.
+        kind: `temperature` leaves every bias at 0, and fits the slope that all classes share.
 
     Raises:
         ValueError: shapes differ, there is no record, or a logit is not finite.
     """
     truth, score = _two_tables(labels, logits)
-    theta = _newton(truth, score, slope=None)
+    biases = kind == "slope_and_biases"
+    theta = _newton(truth, score, slope=None, biases=biases)
     if theta[0] < _SMALLEST_SLOPE:
-        theta = _newton(truth, score, slope=_SMALLEST_SLOPE)
+        theta = _newton(truth, score, slope=_SMALLEST_SLOPE, biases=biases)
     return Calibration(slope=(float(theta[0]),) * truth.shape[1], bias=tuple(theta[1:].tolist()))
 
 
@@ -56,32 +81,74 @@ def choose_thresholds(
     *,
     codes: Sequence[str],
     min_positives: int,
+    rule: ThresholdRule = F1_PLATEAU,
     plateau_f1: float = 0.01,
 ) -> Thresholds:
-    """Cut each class where F1 is highest, in the middle of the stretch that is as good.
+    """Cut each class by a rule, in the middle of the stretch that is as good.
 
     Args:
         labels: (records, classes), 0 or 1.
         probabilities: same shape, calibrated: only then can classes share a threshold.
         codes: names of the classes, in column order.
-        min_positives: a class with fewer takes the threshold of all classes pooled.
+        min_positives: a class with fewer takes the threshold of all classes pooled; of
+            negatives, where the rule is a specificity.
+        rule: what the threshold is to reach.
         plateau_f1: F1 this much below the highest still counts as as good: the very
             maximum of a small set is an accident of a few records.
 
     Raises:
-        ValueError: shapes differ, or no class has a positive.
+        ValueError: shapes differ, or no class has a positive (a negative, for a specificity).
     """
     truth, score = _two_tables(labels, probabilities)
-    if not truth.any():
-        raise ValueError(f"no threshold can be chosen: none of {len(truth)} records has any of {list(codes)}")
-    positives = truth.sum(axis=0)
-    pooled = tuple(code for code, count in zip(codes, positives, strict=True) if count < max(1, min_positives))
-    shared = f1_threshold(truth.ravel(), score.ravel(), plateau_f1=plateau_f1)
-    values = tuple(
-        shared if code in pooled else f1_threshold(truth[:, k], score[:, k], plateau_f1=plateau_f1)
-        for k, code in enumerate(codes)
-    )
+    decisive = 1 - truth if rule.rule == "specificity" else truth
+    if not decisive.any():
+        lack = "all have all" if rule.rule == "specificity" else f"none of {len(truth)} records has any"
+        raise ValueError(f"no threshold can be chosen: {lack} of {list(codes)}")
+    counts = decisive.sum(axis=0)
+    pooled = tuple(code for code, count in zip(codes, counts, strict=True) if count < max(1, min_positives))
+    cut = _cut_by(rule, plateau_f1=plateau_f1)
+    shared = cut(truth.ravel(), score.ravel())
+    values = tuple(shared if code in pooled else cut(truth[:, k], score[:, k]) for k, code in enumerate(codes))
     return Thresholds(values=values, pooled=pooled)
+
+
+def _cut_by(rule: ThresholdRule, *, plateau_f1: float) -> Callable[[ArrayLike, ArrayLike], float]:
+    def cut(labels: ArrayLike, probabilities: ArrayLike) -> float:
+        if rule.at is None:
+            return f1_threshold(labels, probabilities, plateau_f1=plateau_f1)
+        if rule.rule == "sensitivity":
+            return sensitivity_threshold(labels, probabilities, at=rule.at)
+        return specificity_threshold(labels, probabilities, at=rule.at)
+
+    return cut
+
+
+def sensitivity_threshold(labels: ArrayLike, probabilities: ArrayLike, *, at: float) -> float:
+    """The highest threshold that still finds this share of the positives of one class."""
+    truth, score = np.asarray(labels, dtype=bool), np.asarray(probabilities, dtype=np.float64)
+    of_positives, cuts = np.sort(score[truth])[::-1], np.unique(score)
+    lowest_found = of_positives[_reaching(at, of=len(of_positives)) - 1]
+    place = int(np.searchsorted(cuts, lowest_found))
+    return _between(cuts[place - 1] if place else 0.0, lowest_found)
+
+
+def specificity_threshold(labels: ArrayLike, probabilities: ArrayLike, *, at: float) -> float:
+    """The lowest threshold that passes over this share of the negatives of one class."""
+    truth, score = np.asarray(labels, dtype=bool), np.asarray(probabilities, dtype=np.float64)
+    of_negatives, cuts = np.sort(score[~truth]), np.unique(score)
+    highest_passed = of_negatives[_reaching(at, of=len(of_negatives)) - 1]
+    place = int(np.searchsorted(cuts, highest_passed, side="right"))
+    return _between(highest_passed, cuts[place] if place < len(cuts) else 1.0)
+
+
+def _reaching(share: float, *, of: int) -> int:
+    """How many of so many are this share at least; 0.7 of 10 is 7, whatever floats make of it."""
+    return max(1, math.ceil(share * of - 1e-9))
+
+
+def _between(below: float, cut: float) -> float:
+    """The middle of a stretch of thresholds that all call `cut` positive, and `below` not."""
+    return float(np.clip((below + cut) / 2, _NEAREST_TO_CERTAIN, 1 - _NEAREST_TO_CERTAIN))
 
 
 def f1_threshold(labels: ArrayLike, probabilities: ArrayLike, *, plateau_f1: float) -> float:
@@ -104,16 +171,21 @@ def f1_threshold(labels: ArrayLike, probabilities: ArrayLike, *, plateau_f1: flo
     while last_good < len(cuts) - 1 and good[last_good + 1]:
         last_good += 1
     below = cuts[first_good - 1] if first_good else 0.0
-    return float(np.clip((below + cuts[last_good]) / 2, _NEAREST_TO_CERTAIN, 1 - _NEAREST_TO_CERTAIN))
+    return _between(below, cuts[last_good])
 
 
-def _newton(truth: Floats, score: Floats, *, slope: float | None) -> Floats:
-    """Minimise the penalised cross-entropy over (slope, biases); with `slope` given, over the biases alone."""
+def _newton(truth: Floats, score: Floats, *, slope: float | None, biases: bool) -> Floats:
+    """Minimise the penalised cross-entropy over (slope, biases); a `slope` given stays, and without `biases` they do.
+
+    They stay at 0 then.
+    """
     classes = truth.shape[1]
     theta = np.concatenate([[1.0 if slope is None else slope], np.zeros(classes)])
     center = np.concatenate([[1.0], np.zeros(classes)])
     precision = np.concatenate([[_SLOPE_SPREAD**-2], np.full(classes, _BIAS_SPREAD**-2)])
-    free = np.arange(0 if slope is None else 1, classes + 1)
+    free = np.arange(0 if slope is None else 1, classes + 1 if biases else 1)
+    if not free.size:
+        return theta
     for _ in range(_MOST_STEPS):
         probability = sigmoid(theta[0] * score + theta[1:])
         error, spread = probability - truth, probability * (1 - probability)

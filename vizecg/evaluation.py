@@ -1,9 +1,10 @@
 """Evaluation: the artefact of evaluate. One model, asked as the service asks it, held against what is written."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -11,18 +12,17 @@ from numpy.typing import NDArray
 
 from vizecg import modelrun, publish, report
 from vizecg.bundle import OPERATING_POINT_FILE
-from vizecg.calibration import choose_thresholds, fit_calibration
+from vizecg.calibration import F1_PLATEAU, CalibrationKind, ThresholdRule, choose_thresholds, fit_calibration
 from vizecg.errors import InputError
 from vizecg.intake import CanonicalSpec
 from vizecg.labels import LabelClass
+from vizecg.metrics import Scores, risk_at, write_sweeps
 from vizecg.operating_point import OperatingPoint
 from vizecg.pages import PageRecipe, take_in, upload_of
 from vizecg.predictor import ImageModel
 from vizecg.progress import tracked
 from vizecg.records import TEST_FOLD, VALIDATION_FOLD, RecordSet
-
-if TYPE_CHECKING:
-    from vizecg.metrics import Scores
+from vizecg.slices import SliceScore, summary, write_slices
 
 EVALUATION: Final = "evaluation"
 SCHEMA_VERSION: Final = 1
@@ -113,18 +113,26 @@ def ask(model: Model, *, record_set: RecordSet, fold: int) -> Asked:
 
 
 def fit_operating_point(
-    validation: Asked, *, min_positives: int, abstain_margin: float, fitted_on: dict[str, Any]
+    validation: Asked,
+    *,
+    min_positives: int,
+    abstain_margin: float,
+    fitted_on: dict[str, Any],
+    calibration: CalibrationKind = "slope_and_biases",
+    threshold: ThresholdRule = F1_PLATEAU,
 ) -> OperatingPoint:
     """Calibrate on the validation fold, then choose thresholds on the calibrated probabilities."""
-    calibration = fit_calibration(validation.labels, validation.logits)
-    probabilities = calibration.apply(validation.logits)
+    fitted = fit_calibration(validation.labels, validation.logits, kind=calibration)
+    probabilities = fitted.apply(validation.logits)
     codes = validation.codes
-    thresholds = choose_thresholds(validation.labels, probabilities, codes=codes, min_positives=min_positives)
+    thresholds = choose_thresholds(
+        validation.labels, probabilities, codes=codes, min_positives=min_positives, rule=threshold
+    )
     positives = dict(zip(codes, validation.labels.sum(axis=0).tolist(), strict=True))
     return OperatingPoint(
         classes=codes,
-        slope=calibration.slope,
-        bias=calibration.bias,
+        slope=fitted.slope,
+        bias=fitted.bias,
         thresholds=thresholds.values,
         pooled_thresholds=thresholds.pooled,
         abstain_margin=abstain_margin,
@@ -133,9 +141,18 @@ def fit_operating_point(
 
 
 def write(
-    staging: Path, *, model: Model, record_set: RecordSet, test: Asked, point: OperatingPoint, scores: "Scores"
+    staging: Path,
+    *,
+    model: Model,
+    record_set: RecordSet,
+    test: Asked,
+    point: OperatingPoint,
+    scores: Scores,
+    slices: Sequence[SliceScore],
+    min_slice_records: int,
 ) -> dict[str, Any]:
     """Fill a staging folder; returns what `metrics.json` says."""
+    probabilities = point.probabilities(test.logits)
     content = {
         "schema_version": SCHEMA_VERSION,
         "fold": TEST_FOLD,
@@ -145,11 +162,16 @@ def write(
         "refused_by_intake": len(test.refused),
         "on_paper": int((~record_set.has_signal[test.rows]).sum()),
         **scores.to_dict(),
+        "abstain": _abstaining(test, point=point, probabilities=probabilities),
+        "slices": summary(slices),
     }
     (staging / SCORES_FILE).write_text(publish.to_json(content), encoding="utf-8")
     (staging / OPERATING_POINT_FILE).write_text(point.to_json(), encoding="utf-8")
-    probabilities = point.probabilities(test.logits)
     _write_predictions(staging / PREDICTIONS_FILE, record_set=record_set, test=test, probabilities=probabilities)
+    limits = {"min_records": min_slice_records, "min_scored": scores.min_scored}
+    write_slices(staging, slices, codes=test.codes, limits=limits)
+    labels = test.labels.astype(bool)
+    write_sweeps(staging, labels=labels, probabilities=probabilities, codes=test.codes, thresholds=point.thresholds)
     scored = report.Scored(
         codes=test.codes,
         labels=test.labels,
@@ -161,6 +183,19 @@ def write(
     report.write_tables(staging, scored)
     report.write_figures(staging / "figures", scored)
     return content
+
+
+def _abstaining(test: Asked, *, point: OperatingPoint, probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    """How many are answered at the margin in use, and how often that is wrong."""
+    risk = risk_at(
+        test.labels.astype(bool), probabilities, thresholds=point.thresholds, abstain_margin=point.abstain_margin
+    )
+    return {
+        "margin": risk.abstain_margin,
+        "answered_share": risk.answered_share,
+        "error_rate": risk.error_rate,
+        "mismatch_rate": risk.mismatch_rate,
+    }
 
 
 def _write_predictions(path: Path, *, record_set: RecordSet, test: Asked, probabilities: NDArray[np.float64]) -> None:

@@ -14,12 +14,10 @@ from pydantic import Field
 
 from vizecg.bootstrap import interval, mean_of_defined, paired_auroc_difference, patient_weights, resample_auroc
 from vizecg.config import Section
+from vizecg.metrics import calibration_error
 
 Result = Literal["pass", "fail", "not enough data", "not applicable"]
 Floats = NDArray[np.float64]
-
-# Fewer, wider bins than the usual 15: a test fold of some hundred records fills no more.
-CALIBRATION_BINS: Final = 10
 
 MACRO_FLOOR: Final = "macro AUROC"
 MOST_NAMED: Final = 8
@@ -178,18 +176,14 @@ def judge(evidence: Evidence, *, params: Params) -> Verdict:
 
 
 def expected_calibration_error(labels: NDArray[np.bool_], probabilities: Floats) -> float:
-    """Mean over classes of |said − happened|, weighted by the records in each of ten bins of equal width.
+    """Mean over classes of `metrics.calibration_error`: what the evaluation calls ECE, over all classes.
 
     Args:
         labels: (records, classes).
         probabilities: same shape, between 0 and 1.
     """
-    errors = []
-    for truth, said in zip(labels.T, probabilities.T, strict=True):
-        bins = np.minimum((said * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-        gaps = np.bincount(bins, weights=said - truth, minlength=CALIBRATION_BINS)  # summed, so already weighted
-        errors.append(np.abs(gaps).sum() / len(said))
-    return float(np.mean(errors))
+    pairs = zip(labels.T, probabilities.T, strict=True)
+    return float(np.mean([calibration_error(truth, said) for truth, said in pairs]))
 
 
 def _gates_of_standing(evidence: Evidence) -> Iterator[Row]:

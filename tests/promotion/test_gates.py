@@ -110,7 +110,7 @@ def test_a_model_that_says_ninety_and_means_fifty_fails_calibration():
 def test_calibration_error_of_an_example_worked_by_hand():
     labels = np.array([[1], [0], [1], [1]], bool)
     probabilities = np.array([[0.15], [0.15], [0.85], [1.0]])
-    # Bin 0.1: said 0.15, happened 0.5, two records. Bin 0.8: |0.85 - 1|, one. Bin 0.9: right.
+    # Two records said to be 0.15, equal and so in one bin, of which one happens; one of |0.85 - 1|; one that is right.
     assert expected_calibration_error(labels, probabilities) == pytest.approx((2 * 0.35 + 0.15) / 4)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from vizecg.calibration import F1_PLATEAU, CalibrationKind, ThresholdRule
 from vizecg.config import Section
 from vizecg.errors import InputError
 
@@ -16,6 +17,10 @@ class Params(Section):
     """Section `evaluate` of params.yaml."""
 
     min_positives: int = Field(ge=1, description="of a class in fold 9, for a threshold of its own")
+    min_scored: int = Field(default=10, ge=1, description="positives, and negatives, of a class in the macro")
+    min_slice_records: int = Field(default=30, ge=1, description="of a slice, to be scored")
+    calibration: CalibrationKind = "slope_and_biases"
+    threshold: ThresholdRule = F1_PLATEAU
     abstain_margin: float = Field(ge=0, lt=1)
     resamples: int = Field(ge=100, description="of the bootstrap by patient")
     seed: int = Field(ge=0)
@@ -28,6 +33,7 @@ def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, met
     from vizecg import publish
     from vizecg.metrics import score
     from vizecg.records import TEST_FOLD, VALIDATION_FOLD, read_record_set
+    from vizecg.slices import score_slices, slices_of
 
     record_set = read_record_set(records)
     model = evaluations.read_model(model_run, threads=params.threads)
@@ -43,18 +49,43 @@ def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, met
             min_positives=params.min_positives,
             abstain_margin=params.abstain_margin,
             fitted_on={"records_digest": record_set.digest, "model_run": model.digest},
+            calibration=params.calibration,
+            threshold=params.threshold,
         )
         test = evaluations.ask(model, record_set=record_set, fold=TEST_FOLD)
+        table, probabilities = record_set.table.iloc[test.rows], point.probabilities(test.logits)
+        patient_ids = table["patient_id"].to_numpy()
         scores = score(
             test.labels,
-            point.probabilities(test.logits),
+            probabilities,
             codes=record_set.codes,
             thresholds=point.thresholds,
-            patient_ids=record_set.table["patient_id"].to_numpy()[test.rows],
+            patient_ids=patient_ids,
+            min_scored=params.min_scored,
             resamples=params.resamples,
             seed=params.seed,
         )
-        content = evaluations.write(staging, model=model, record_set=record_set, test=test, point=point, scores=scores)
+        slices = score_slices(
+            test.labels,
+            probabilities,
+            slices=slices_of(table),
+            codes=record_set.codes,
+            patient_ids=patient_ids,
+            min_records=params.min_slice_records,
+            min_scored=params.min_scored,
+            resamples=params.resamples,
+            seed=params.seed,
+        )
+        content = evaluations.write(
+            staging,
+            model=model,
+            record_set=record_set,
+            test=test,
+            point=point,
+            scores=scores,
+            slices=slices,
+            min_slice_records=params.min_slice_records,
+        )
     publish.write_atomically(metrics, publish.to_json(content))
     print(f"evaluate: fold 10 macro AUROC {_said(scores.macro['auroc'])}, {scores.records} records")
 
