@@ -1,13 +1,17 @@
 """One model, asked as the service asks it: files in, scores out, nothing of fold 10 before the end."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import accuracy_score, hamming_loss, recall_score, roc_auc_score
 
-from vizecg import evaluation, modelrun, publish
+from vizecg import evaluation, modelrun, publish, steps
+from vizecg.calibration import ThresholdRule
+from vizecg.config import override, read_params
 from vizecg.errors import InputError
 from vizecg.export import export_onnx, save_weights
 from vizecg.labels import TASKS
@@ -113,13 +117,70 @@ def test_only_fold_10_is_scored_and_only_fold_9_sets_the_operating_point(done, r
     assert point.fitted_on["positives"] == dict.fromkeys(CODES, PER_CLASS)
 
 
-def test_labels_of_fold_10_cannot_move_the_operating_point(done, records, model_run):
-    record_set = read_record_set(records)
-    model = evaluation.read_model(model_run, threads=1)
-    again = evaluation.ask(model, record_set=record_set, fold=9)
-    point = evaluation.fit_operating_point(again, min_positives=2, abstain_margin=0.0, fitted_on={})
+@pytest.fixture(scope="module")
+def fold_9(records, model_run):
+    return evaluation.ask(evaluation.read_model(model_run, threads=1), record_set=read_record_set(records), fold=9)
+
+
+def test_labels_of_fold_10_cannot_move_the_operating_point(done, fold_9):
+    point = evaluation.fit_operating_point(fold_9, min_positives=2, abstain_margin=0.0, fitted_on={})
     written = OperatingPoint.read(done / "evaluation" / "operating_point.json")
     assert (point.slope, point.bias, point.thresholds) == (written.slope, written.bias, written.thresholds)
+
+
+def test_calibration_and_thresholds_are_those_that_were_asked_for(fold_9):
+    point = evaluation.fit_operating_point(
+        fold_9,
+        min_positives=2,
+        abstain_margin=0.0,
+        fitted_on={},
+        calibration="temperature",
+        threshold=ThresholdRule(rule="sensitivity", at=0.75),
+    )
+    assert point.bias == (0.0,) * 5
+    assert len(set(point.slope)) == 1
+    called = point.positives(point.probabilities(fold_9.logits))
+    # Three of the four positives of each class are the least that reach it.
+    assert recall_score(fold_9.labels, called, average=None).min() >= 0.75
+
+
+def test_whole_records_and_single_classes_are_two_accuracies(done):
+    scores = json.loads((done / "metrics.json").read_text())
+    table = pd.read_parquet(done / "evaluation" / "predictions.parquet")
+    point = OperatingPoint.read(done / "evaluation" / "operating_point.json")
+    called = table[[f"probability_{code}" for code in CODES]].to_numpy() >= np.asarray(point.thresholds)
+    labels = table[list(CODES)].to_numpy()
+    assert scores["exact_match"] == pytest.approx(accuracy_score(labels, called))
+    assert scores["mean_per_class_accuracy"] == pytest.approx(1 - hamming_loss(labels, called))
+    assert scores["exact_match_low"] <= scores["exact_match"] <= scores["exact_match_high"]
+    assert scores["left_out"] == {}
+    answered = ~point.abstains(table[[f"probability_{code}" for code in CODES]])
+    assert scores["abstain"]["answered_share"] == pytest.approx(answered.mean())
+
+
+def test_tables_for_analysts_are_there(done):
+    folder = done / "evaluation"
+    slices = json.loads((folder / "slices.json").read_text())["slices"]
+    by_name = {(entry["kind"], entry["value"]): entry for entry in slices}
+    assert by_name["age", "50-59"]["reason"] == f"{5 * PER_CLASS} records, at least 30 are needed"
+    assert {kind for kind, _ in by_name} == {"sex", "age", "device", "site", "quality"}
+    summary = json.loads((done / "metrics.json").read_text())["slices"]
+    assert summary["too_small"] == len(slices) == len(pd.read_csv(folder / "slices.csv"))
+    assert set(pd.read_csv(folder / "threshold_sweep.csv")["class"]) == set(CODES)
+    assert pd.read_csv(folder / "risk_coverage.csv")["answered_share"].iloc[0] == 1
+
+
+def test_a_fixed_sensitivity_is_asked_for_in_params_yaml(tmp_path):
+    path = tmp_path / "params.yaml"
+    shutil.copy(Path(__file__).parent.parent / "params.yaml", path)
+    models = steps.params_models()
+    override(path, ["evaluate.threshold.rule=sensitivity", "evaluate.threshold.at=0.9"], models=models)
+    chosen = read_params(path, models=models)["evaluate"]
+    assert chosen.threshold == ThresholdRule(rule="sensitivity", at=0.9)
+    with pytest.raises(InputError, match=r"evaluate\.threshold .*the rule sensitivity needs one, such as 0\.9"):
+        override(path, ["evaluate.threshold.at=null"], models=models)
+    with pytest.raises(InputError, match=r"evaluate\.calibration is 'platt'.*'slope_and_biases' or 'temperature'"):
+        override(path, ["evaluate.calibration=platt"], models=models)
 
 
 def test_curves_and_figures_are_there_and_say_simulated(done):

@@ -107,6 +107,17 @@ def test_a_case_without_an_answer_is_a_case_that_was_not_found(report):
     assert found["sensitivity_with_rejected"]["MI"] == pytest.approx(hits / (scored["positives"] + 2))
 
 
+def test_classes_with_too_few_pages_are_named_and_left_out_of_the_mean(report):
+    out, found = report
+    few = {code for code, each in found["classes"].items() if min(each["positives"], each["negatives"]) < 10}
+    assert set(found["left_out"]) == few
+    assert set(found["macro_classes"]) == set(found["classes"]) - few
+    page = (out / "index.html").read_text()
+    assert few
+    for code in few:
+        assert f"{code}: {found['classes'][code]['positives']} positive records, at least 10 are needed" in page
+
+
 def test_small_groups_are_named_and_not_scored(report):
     _, found = report
     assert found["groups"]["sex male"] == {"records": PAGES // 2}

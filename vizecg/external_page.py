@@ -70,6 +70,9 @@ def _opening(content: Mapping[str, Any]) -> str:
         f"Measured on the {content['records']} answered pages that have a label of the task: macro AUROC "
         f"<b>{_interval(content['macro'], 'auroc')}</b> over {len(content['macro_classes'])} classes.",
     ]
+    if content["left_out"]:
+        named = "; ".join(f"{escape(code)}: {escape(why)}" for code, why in content["left_out"].items())
+        sentences.append(f"Not in that mean, because chance would decide: {named}.")
     if pages["reasons"]:
         named = ", ".join(f"{escape(code)} ({number})" for code, number in pages["reasons"].items())
         sentences.append(f"Why there was no answer: {named}.")

@@ -244,7 +244,7 @@ def _against_rest(score: SliceScore, part: Slice, *, values: Floats, drawn: Floa
 def _auroc_of(chosen: Bools, classes: Sequence[str], *, asked: _Asked) -> tuple[Floats, Floats]:
     """(classes,) and (resamples, classes)."""
     columns = [asked.codes.index(code) for code in classes]
-    truth, said = asked.truth[np.ix_(chosen, columns)], asked.said[np.ix_(chosen, columns)]
+    truth, said = asked.truth[chosen][:, columns], asked.said[chosen][:, columns]
     return auroc(truth, said), resample_auroc(truth, said, asked.weights[:, chosen])
 
 
