@@ -182,6 +182,7 @@ def test_p_values_of_a_normal_difference():
     resampled = np.random.default_rng(0).normal(1.0, 1.0, 100_000)
     assert normal_p(1.96, resampled) == pytest.approx(0.05, abs=0.002)  # the textbook's quantile
     assert normal_p(-1.96, resampled) == normal_p(1.96, resampled)
+    assert normal_p(1.96 * np.sqrt(2), np.array([-1.0, 1.0])) == pytest.approx(0.05, abs=0.001)
     assert normal_p(0.0, np.zeros(10)) == 1
     assert normal_p(1.0, np.array([1.0] + [np.nan] * 9)) is None
 

@@ -56,7 +56,7 @@ def test_every_value_that_occurs_is_a_slice_and_90_and_above_is_one_band():
 
 
 def test_every_quality_flag_is_a_slice_and_paper_is_on_neither_side_of_it():
-    flags = table(noisy=[True, False, False, False], clipped=[False, True, False, False])
+    flags = table(noisy=[True, False, False, True], clipped=[False, True, False, False])
     found = {part.value: part for part in slices_of(flags) if part.kind == "quality"}
     assert set(found) == {ANY_FLAG, *QUALITY_FLAGS}
     assert found["noisy"].chosen.tolist() == [True, False, False, False]
@@ -137,12 +137,16 @@ def test_a_class_that_a_slice_cannot_say_is_left_out_on_both_sides():
     assert found.difference.value == pytest.approx(expected[0] - expected[1])
 
 
-@pytest.mark.parametrize("change", ["nobody else", "no class in common"])
+@pytest.mark.parametrize("change", ["nobody else", "29 others", "no class in common"])
 def test_a_slice_without_a_rest_has_an_auroc_and_no_difference(change):
     labels, said = case(6)
     if change == "nobody else":
         everybody = np.ones(400, dtype=bool)
         part = Slice(kind="site", value="0", chosen=everybody, rest=~everybody)
+    elif change == "29 others":
+        most = np.arange(400) < 371
+        labels[371:] = np.arange(29)[:, None] < 14
+        part = Slice(kind="site", value="0", chosen=most, rest=~most)
     else:
         labels[200:] = False
         part = half()
@@ -162,6 +166,16 @@ def test_records_of_a_patient_are_drawn_together():
         for ids in (np.repeat(np.arange(200), 2), np.arange(400))
     )
     assert (by_patient.high - by_patient.low) / (by_record.high - by_record.low) == pytest.approx(np.sqrt(2), rel=0.1)
+
+
+def test_a_slice_of_one_patient_has_an_interval_of_no_width():
+    # However often that patient is drawn, the slice is the same records; those of others do not move it.
+    labels, said = case(10)
+    chosen = np.arange(400) >= 200
+    part = Slice(kind="site", value="0", chosen=chosen, rest=~chosen)
+    (found,) = scored(labels, said, part, patient_ids=np.where(chosen, -1, np.arange(400)))
+    assert (found.auroc.low, found.auroc.high) == (pytest.approx(found.auroc.value),) * 2
+    assert found.difference.low < found.difference.high
 
 
 def test_both_files_say_the_same(tmp_path):
