@@ -164,6 +164,13 @@ def test_fixed_shares_of_ten_worked_by_hand():
     assert 0 < sensitivity_threshold(np.ones(20, bool), said - 0.05, at=0.99) < 0.05
 
 
+def test_seven_of_twenty_five_are_the_share_of_0_28():
+    assert 0.28 * 25 > 7  # in floats; eight would be one too many
+    said = np.arange(1, 26) / 26
+    assert sensitivity_threshold(np.ones(25, bool), said, at=0.28) == pytest.approx((said[-8] + said[-7]) / 2)
+    assert specificity_threshold(np.zeros(25, bool), said, at=0.28) == pytest.approx((said[6] + said[7]) / 2)
+
+
 def test_a_rule_is_used_for_each_class_and_the_pooled_threshold_for_one_with_too_few():
     labels, logits = drawn(4, records=133)
     labels[:, 4] = np.arange(133) < 3

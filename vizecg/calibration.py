@@ -142,7 +142,7 @@ def specificity_threshold(labels: ArrayLike, probabilities: ArrayLike, *, at: fl
 
 
 def _reaching(share: float, *, of: int) -> int:
-    """How many of so many are this share at least; 0.7 of 10 is 7, whatever floats make of it."""
+    """How many of so many are this share at least; 0.28 of 25 is 7, though 0.28 · 25 is above 7 in floats."""
     return max(1, math.ceil(share * of - 1e-9))
 
 

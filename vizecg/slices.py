@@ -18,7 +18,7 @@ from vizecg import publish
 from vizecg.bootstrap import auroc, interval, mean_of_defined, patient_weights, resample_auroc
 from vizecg.comparison import holm, normal_p
 from vizecg.labels import slug
-from vizecg.metrics import MIN_SCORED, Bools, Estimate, Floats, scorable
+from vizecg.metrics import MIN_SCORED, UNDEFINED, Bools, Estimate, Floats, flat, scorable
 from vizecg.signals import QUALITY_FLAGS
 
 if TYPE_CHECKING:
@@ -28,11 +28,10 @@ SLICES_FILE: Final = "slices.json"
 SLICES_TABLE: Final = "slices.csv"
 SCHEMA_VERSION: Final = 1
 MIN_RECORDS: Final = 30
-COLUMNS: Final = ("sex", "age", "device", "site")
-"""Kinds of slices with a value for each record; `quality` is the other kind, a flag that a record has or not."""
+COLUMNS: Final = {"sex": "sex", "age": "age_band", "device": "device", "site": "site"}
+"""Kinds of slices with a value for each record, and where; `quality` is the other kind, a flag that one has or not."""
 ANY_FLAG: Final = "any flag"
 UNSTATED: Final = "not stated"
-_UNDEFINED: Final = Estimate(value=None, low=None, high=None)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,10 +77,10 @@ class SliceScore:
     patients: int
     positives: Mapping[str, int]
     classes: tuple[str, ...] = ()
-    auroc: Estimate = _UNDEFINED
+    auroc: Estimate = UNDEFINED
     class_auroc: Mapping[str, Estimate]
     compared: tuple[str, ...] = ()
-    difference: Estimate = _UNDEFINED
+    difference: Estimate = UNDEFINED
     p: float | None = None
     p_holm: float | None = None
     reason: str | None = None
@@ -100,10 +99,10 @@ class SliceScore:
             "patients": self.patients,
             "positives": dict(self.positives),
             "classes": list(self.classes),
-            **_ends("auroc", self.auroc),
-            "class_auroc": {code: _ends("auroc", found) for code, found in self.class_auroc.items()},
+            **flat({"auroc": self.auroc}),
+            "class_auroc": {code: flat({"auroc": found}) for code, found in self.class_auroc.items()},
             "compared": list(self.compared),
-            **_ends("difference", self.difference),
+            **flat({"difference": self.difference}),
             "p": self.p,
             "p_holm": self.p_holm,
             "reason": self.reason,
@@ -131,10 +130,9 @@ def slices_of(table: "pd.DataFrame") -> list[Slice]:
         table: rows of a record set's table. Of records that came on paper nobody knows
             the flags, so they are on neither side of one.
     """
-    columns = {"sex": table["sex"], "age": table["age_band"], "device": table["device"], "site": table["site"]}
     found = []
-    for kind, column in columns.items():
-        of_record = np.array([str(value).strip() or UNSTATED for value in column])
+    for kind, column in COLUMNS.items():
+        of_record = np.array([str(value).strip() or UNSTATED for value in table[column]])
         for value in np.unique(of_record).tolist():
             chosen = of_record == value
             found.append(Slice(kind=kind, value=value, chosen=chosen, rest=~chosen))
@@ -207,7 +205,8 @@ def _score(part: Slice, *, asked: _Asked) -> SliceScore:
         class_auroc={},
     )
     if len(truth) < asked.min_records:
-        return replace(score, reason=f"{len(truth)} records, at least {asked.min_records} are needed")
+        held = "1 record" if len(truth) == 1 else f"{len(truth)} records"
+        return replace(score, reason=f"{held}, at least {asked.min_records} are needed")
     classes = scorable(truth, codes=asked.codes, min_scored=asked.min_scored)
     if not classes:
         return replace(score, reason=f"no class has {asked.min_scored} positive and as many negative records in it")
@@ -291,7 +290,3 @@ def write_slices(folder: Path, found: Sequence[SliceScore], *, codes: Sequence[s
 
 def _cell(value: object) -> object:
     return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def _ends(name: str, estimate: Estimate) -> dict[str, float | None]:
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

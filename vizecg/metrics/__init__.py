@@ -2,7 +2,7 @@
 
 from vizecg.metrics.calibration import Bools, Floats, calibration_error, calibration_error_by_chance, recalibration
 from vizecg.metrics.resampling import KINDS, resampled_metrics
-from vizecg.metrics.scores import ClassScores, Estimate, Scores
+from vizecg.metrics.scores import UNDEFINED, ClassScores, Estimate, Scores, flat
 from vizecg.metrics.scoring import METRICS, score
 from vizecg.metrics.support import MIN_SCORED, left_out, scorable
 from vizecg.metrics.sweeps import RISK_FILE, SWEEP_FILE, Risk, risk_at, risk_coverage, write_sweeps
@@ -13,6 +13,7 @@ __all__ = [
     "MIN_SCORED",
     "RISK_FILE",
     "SWEEP_FILE",
+    "UNDEFINED",
     "Bools",
     "ClassScores",
     "Estimate",
@@ -21,6 +22,7 @@ __all__ = [
     "Scores",
     "calibration_error",
     "calibration_error_by_chance",
+    "flat",
     "left_out",
     "recalibration",
     "resampled_metrics",
