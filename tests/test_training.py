@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from vizecg import training
 from vizecg.batches import (
     TrainingData,
     at_stream_rate,
@@ -18,8 +17,12 @@ from vizecg.batches import (
 )
 from vizecg.errors import InputError
 from vizecg.intake import to_tensor
+from vizecg.models import build_model
 from vizecg.recipe import DistillationParams, JitterParams, ModelConfig, Recipe
-from vizecg.training import TrainingDiverged, learning_rate_at, resolve_precision, train
+from vizecg.training import TrainingDiverged, learning_rate_at, loop, resolve_precision, train
+from vizecg.training.arithmetic import Arithmetic
+from vizecg.training.loading import Portion
+from vizecg.training.run import start
 
 SMALL = ModelConfig(image_width=4, image_blocks=(1, 1, 1, 1), signal_width=8, signal_blocks=(1,), dim=16, heads=2)
 RECIPE = Recipe(
@@ -64,6 +67,15 @@ def data():
     return made_up()
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small only wait for a second one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Killed(Exception):
     pass
 
@@ -82,7 +94,15 @@ def same_tensors(one, other):
 
 
 def without_clock(history):
-    return [dataclasses.replace(report, seconds=0) for report in history]
+    return [dataclasses.replace(report, seconds=0, waiting_s=0) for report in history]
+
+
+def a_trainer(data, recipe, **given):
+    """Before its first step, on the CPU."""
+    arithmetic = Arithmetic(device=torch.device("cpu"), precision="float32")
+    job = loop.Job(data=data, recipe=recipe, seed=0, arithmetic=arithmetic, **given)
+    network = build_model(recipe.model, labels=len(data.codes), seed=0)
+    return loop.Trainer(job=job, run=start(network, recipe=recipe, device=arithmetic.device))
 
 
 # What a training is
@@ -177,11 +197,11 @@ def test_the_model_returned_is_that_of_the_best_epoch(data, monkeypatch):
     scores = iter([0.6, 0.9, 0.7])
     snapshots = []
 
-    def validate(self):
-        snapshots.append({name: value.clone() for name, value in self.run.averaged.state_dict().items()})
+    def validate(averaged, *_, **__):
+        snapshots.append({name: value.clone() for name, value in averaged.state_dict().items()})
         return {"image": next(scores)}, {}
 
-    monkeypatch.setattr(training._Trainer, "_validate", validate)
+    monkeypatch.setattr(loop, "validate", validate)
     trained = train(data, RECIPE, seed=0)
     assert (trained.best_epoch, trained.best_auroc) == (2, 0.9)
     assert [report.is_best for report in trained.history] == [True, True, False]
@@ -211,11 +231,10 @@ def test_every_part_can_be_switched_off(data, part):
 
 def test_without_averaging_the_weights_scored_are_those_learned(data):
     recipe = RECIPE.model_copy(update={"epochs": 1, "ema_decay": 0.0})
-    run = training._start(recipe, labels=5, seed=0)
-    trainer = training._Trainer(data=data, recipe=recipe, seed=0, precision="float32", run=run, on_step=None)
-    trainer.train_epoch(0, checkpoint=None)
-    averaged = run.averaged.state_dict()
-    assert all(torch.equal(value, averaged[name]) for name, value in run.model.state_dict().items())
+    trainer = a_trainer(data, recipe)
+    trainer.train_epoch()
+    averaged = trainer.run.averaged.state_dict()
+    assert all(torch.equal(value, averaged[name]) for name, value in trainer.run.model.state_dict().items())
 
 
 def test_bfloat16_learns_what_float32_learns(data):
@@ -234,7 +253,7 @@ def test_bfloat16_learns_what_float32_learns(data):
 def test_a_gradient_that_is_no_number_stops_and_names_the_step_and_the_last_good_checkpoint(
     data, tmp_path, monkeypatch
 ):
-    original, calls = training.total_loss, []
+    original, calls = loop.total_loss, []
 
     def breaks_in_epoch_two(*args, **kwargs):
         parts = original(*args, **kwargs)
@@ -243,7 +262,7 @@ def test_a_gradient_that_is_no_number_stops_and_names_the_step_and_the_last_good
             return parts
         return dataclasses.replace(parts, total=parts.total + torch.sqrt(0 * parts.total))  # its gradient is NaN
 
-    monkeypatch.setattr(training, "total_loss", breaks_in_epoch_two)
+    monkeypatch.setattr(loop, "total_loss", breaks_in_epoch_two)
     with pytest.raises(TrainingDiverged) as raised:
         train(data, RECIPE, seed=0, checkpoint_dir=tmp_path)
     assert str(raised.value) == (
@@ -256,13 +275,13 @@ def test_a_gradient_that_is_no_number_stops_and_names_the_step_and_the_last_good
 
 
 def test_a_loss_that_is_infinite_at_once_leaves_no_checkpoint(data, tmp_path, monkeypatch):
-    original = training.total_loss
+    original = loop.total_loss
 
     def breaks(*args, **kwargs):
         parts = original(*args, **kwargs)
         return dataclasses.replace(parts, total=parts.total + float("inf"))
 
-    monkeypatch.setattr(training, "total_loss", breaks)
+    monkeypatch.setattr(loop, "total_loss", breaks)
     with pytest.raises(TrainingDiverged, match=r"at epoch 1, step 1 of 2: .*last good checkpoint: none"):
         train(data, RECIPE, seed=0, checkpoint_dir=tmp_path)
     assert not (tmp_path / "last.pt").exists()
@@ -327,12 +346,13 @@ def test_what_stands_in_the_signal_row_of_a_record_on_paper_changes_nothing(data
 
 def test_a_batch_without_any_signal_teaches_the_image_head_alone(data):
     rows = data.training_rows[:8]
-    run = training._start(RECIPE, labels=5, seed=0)
-    before = {name: value.clone() for name, value in run.model.state_dict().items()}
     paper = on_paper(data, rows)
-    trainer = training._Trainer(data=paper, recipe=RECIPE, seed=0, precision="float32", run=run, on_step=None)
+    trainer = a_trainer(paper, RECIPE)
+    run = trainer.run
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
     batch = training_batch(paper, rows, jitter=STILL, seed=0, epoch=5)
-    losses = trainer._step(batch, epoch=5.0, steps=100)  # long after the warm-up of the distillation
+    # Long after the warm-up of the distillation.
+    losses = trainer.step([Portion(rows=rows, batch=batch)], epoch=5.0, steps=100)
     assert losses.keys() == {"total", "image"}
     assert losses["total"] == losses["image"]
     moved = {name for name, value in run.model.state_dict().items() if not torch.equal(value, before[name])}

@@ -66,8 +66,9 @@ class TrainingData:
         codes: of the labels, in their order.
         ecg_ids: (records,) what randomness is keyed by.
         training_rows: learned from.
-        validation_rows: the best epoch is chosen on these.
+        validation_rows: the best epoch is chosen on these; none where the last is taken.
         digest: names the content of all arrays; a checkpoint of other data is not resumed.
+        patient_ids: (records,) whose each record is; needed to cross-fit teachers.
     """
 
     pages: Pages
@@ -82,6 +83,7 @@ class TrainingData:
     training_rows: NDArray[np.integer[Any]]
     validation_rows: NDArray[np.integer[Any]]
     digest: str
+    patient_ids: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         records, pages = len(self.signals_uv), len(self.pages)
@@ -100,13 +102,25 @@ class TrainingData:
             raise InputError(f"{pages} pages, but an index of {len(self.page_row)} rows and {len(self.page_copy)}")
         if both := set(self.training_rows.tolist()) & set(self.validation_rows.tolist()):
             raise InputError(f"record {self.ecg_ids[min(both)]} is both in training and in validation")
+        if self.patient_ids is not None:
+            self._refuse_shared_patients(self.patient_ids)
         used = np.concatenate([self.training_rows, self.validation_rows])
         if without := sorted(set(used.tolist()) - set(self.page_row.tolist())):
             raise InputError(f"record {self.ecg_ids[without[0]]} has no page ({len(without)} such); render it first")
-        if min(len(self.training_rows), len(self.validation_rows)) < 2:
+        if len(self.training_rows) < 2 or len(self.validation_rows) == 1:
             raise InputError(
                 f"training needs at least 2 records on either side, got {len(self.training_rows)} to learn from "
                 f"and {len(self.validation_rows)} to validate on"
+            )
+
+    def _refuse_shared_patients(self, patient_ids: NDArray[Any]) -> None:
+        if len(patient_ids) != len(self.ecg_ids):
+            raise InputError(f"{len(self.ecg_ids)} records, but {len(patient_ids)} patient_ids")
+        shared = np.intersect1d(patient_ids[self.training_rows], patient_ids[self.validation_rows])
+        if shared.size:
+            raise InputError(
+                f"patient {shared[0]} has records both in training and in validation ({shared.size} such patients); "
+                "split by patient"
             )
 
     @cached_property
@@ -123,7 +137,7 @@ class Batch:
     """What a step is handed.
 
     Attributes:
-        image: float32 (B, 1, H, W), ink 0..1.
+        image: float32 (B, 1, H, W), ink 0..1; (B, 1, 0, 0) where pages were not asked for.
         signal_mv: float32 (B', 12, T) at `STREAM_HZ`, of the B' records that have a signal.
         has_signal: bool (B,), which those are.
         labels: float32 (B, labels).
@@ -145,15 +159,22 @@ def epoch_batches(data: TrainingData, *, batch_size: int, seed: int, epoch: int)
 
 
 def training_batch(
-    data: TrainingData, rows: NDArray[np.integer[Any]], *, jitter: JitterParams, seed: int, epoch: int
+    data: TrainingData,
+    rows: NDArray[np.integer[Any]],
+    *,
+    jitter: JitterParams,
+    seed: int,
+    epoch: int,
+    with_pages: bool = True,
 ) -> Batch:
-    """One copy of each record, drawn evenly, jittered."""
-    images = np.empty((len(rows), 1, *data.pages.shape[1:]), np.float32)
+    """One copy of each record, drawn evenly, jittered; without pages for a network that reads none."""
+    images = np.empty((len(rows), 1, *(data.pages.shape[1:] if with_pages else (0, 0))), np.float32)
     signals_mv = []
     for position, row in enumerate(rows.tolist()):
         rng = np.random.default_rng([_EXAMPLE_STREAM, seed, epoch, int(data.ecg_ids[row])])
-        page = data.pages[rng.choice(data.pages_of_row[row])]
-        jitter_page(page, jitter=jitter, rng=rng, out=images[position, 0])
+        if with_pages:
+            page = data.pages[rng.choice(data.pages_of_row[row])]
+            jitter_page(page, jitter=jitter, rng=rng, out=images[position, 0])
         if data.has_signal[row]:
             moved = jitter_signal(data.signals_uv[row], sampling_hz=data.sampling_hz, jitter=jitter, rng=rng)
             signals_mv.append(at_stream_rate(moved, sampling_hz=data.sampling_hz))

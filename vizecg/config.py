@@ -165,7 +165,11 @@ def _fault(section: str, fault: Any, *, model: type[BaseModel]) -> str:  # noqa:
         return f"{dotted} is not a parameter{_nearest(str(fault['loc'][-1]), known)}; known here: {known}"
     if fault["type"] == "missing":
         return f"{dotted} is missing"
-    return f"{dotted} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    message = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+    # What is wrong with several parameters together is said in the sentence; all of the section would bury it.
+    if isinstance(fault["input"], Mapping) and fault["type"] == "value_error":
+        return f"{dotted}: {message.removeprefix('value error, ')}"
+    return f"{dotted} is {fault['input']!r}: {message}"
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:

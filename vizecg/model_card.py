@@ -77,6 +77,13 @@ A label is positive when its calibrated probability reaches its threshold. Calib
 {rows}"""
 
 
+def _selected(description: dict[str, Any]) -> str:
+    epoch = description.get("best_epoch", "unknown")
+    if description.get("params", {}).get("select") == "last":
+        return f"averaged weights of its last epoch, {epoch}"
+    return f"best epoch {epoch} by fold 9"
+
+
 def _origin(contract: Contract, *, description: dict[str, Any]) -> str:
     inputs = contract.inputs
     source = description["source"]
@@ -86,7 +93,7 @@ def _origin(contract: Contract, *, description: dict[str, Any]) -> str:
     return f"""## Where it comes from
 
 VizECGNet, our reconstruction of Nam et al. 2024 (arXiv 2408.02888), trained on {trained_on} {_beside(description)}; \
-best epoch {description.get("best_epoch", "unknown")} by fold 9. The picture alone decides what is served.
+{_selected(description)}. The picture alone decides what is served.
 
 | made from | SHA-256 |
 |---|---|

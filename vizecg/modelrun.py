@@ -54,6 +54,7 @@ def write(
         "precision": trained.precision,
         "best_epoch": trained.best_epoch,
         "best_auroc": trained.best_auroc,
+        "teacher_auroc": trained.teacher_auroc,
         "records": record_set.digest,
         "pages": page_set.digest,
         "sampling_hz": record_set.sampling_hz,

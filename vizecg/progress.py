@@ -105,7 +105,7 @@ class _Bar:
 
 
 def _epoch_line(report: "EpochReport") -> str:
-    scores = ", ".join(f"{head} {auroc:.3f}" for head, auroc in report.validation_auroc.items())
+    scores = ", ".join(f"{head} {auroc:.3f}" for head, auroc in report.validation_auroc.items()) or "not scored"
     best = "  best so far" if report.is_best else ""
     return (
         f"epoch {report.epoch}: loss {report.losses['total']:.3f}, fold 9 AUROC {scores}, {report.seconds:.1f} s{best}"

@@ -3,7 +3,7 @@
 Apart from the code so that params.yaml can be checked in milliseconds.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from vizecg.config import Section
 
 Teacher = Literal["signal", "fused", "both"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 class ModelConfig(Section):
@@ -37,11 +38,18 @@ class ModelConfig(Section):
 
 
 class DistillationParams(Section):
-    """λ2 and how it grows. `weight: 0` switches distillation off."""
+    """λ2 and how it grows. `weight: 0` switches distillation off.
+
+    `teacher`, `symmetric`, `feature_weight`, `warmup_epochs` and `ramp_epochs` are about
+    teachers that learn beside the student (schedule `joint`); those of `frozen` know all
+    they will ever know when the student begins.
+    """
 
     weight: float = Field(default=1.0, ge=0)
     temperature: float = Field(default=2.0, gt=0)
     teacher: Teacher = "both"
+    symmetric: bool = Field(default=False, description="the teacher learns from the student as well")
+    feature_weight: float = Field(default=0.0, ge=0, description="of the tokens' means, times λ2")
     warmup_epochs: float = Field(default=4.0, ge=0)
     ramp_epochs: float = Field(default=4.0, ge=0)
 
@@ -52,6 +60,32 @@ class DistillationParams(Section):
         if self.ramp_epochs == 0:
             return self.weight
         return self.weight * min(1.0, (epoch - self.warmup_epochs) / self.ramp_epochs)
+
+
+class TeachersParams(Section):
+    """The teachers of schedule `frozen`, trained before the student, each with a seed of its own."""
+
+    reads: Literal["signal", "image"] = Field(
+        default="signal", description="image: networks like the student, so that soft labels alone can be told apart"
+    )
+    members: int = Field(default=1, ge=1, description="teachers of each part, whose logits are averaged")
+    crossfit: int = Field(default=5, ge=2, description="parts, by patient; none is taught by who learned from it")
+    epochs: int = Field(default=24, ge=1)
+
+
+class AsymmetricParams(Section):
+    """Asymmetric loss (Ridnik et al. 2021): what a record is sure not to have counts less, or not at all."""
+
+    gamma_pos: float = Field(default=0.0, ge=0)
+    gamma_neg: float = Field(default=4.0, ge=0)
+    clip: float = Field(default=0.05, ge=0, lt=1, description="negatives less probable than this count nothing")
+
+    @model_validator(mode="after")
+    def _smooth(self) -> Self:
+        for name, gamma in (("gamma_pos", self.gamma_pos), ("gamma_neg", self.gamma_neg)):
+            if 0 < gamma < 1:
+                raise ValueError(f"{name} must be 0 or at least 1, got {gamma:g}: its gradient has no bound between")
+        return self
 
 
 class JitterParams(Section):
@@ -69,15 +103,56 @@ class Recipe(Section):
     """All that decides a training, but its data and its seed."""
 
     model: ModelConfig = ModelConfig()
+    schedule: Literal["joint", "frozen"] = "joint"
     distillation: DistillationParams = DistillationParams()
+    teachers: TeachersParams = TeachersParams()
     jitter: JitterParams = JitterParams()
+    classification: Literal["bce", "asymmetric"] = "bce"
+    asymmetric: AsymmetricParams = AsymmetricParams()
+    class_weights: Literal["none", "balanced"] = "none"
+    class_weight_cap: float = Field(default=10.0, ge=1, description="most that a positive counts when balanced")
     classification_weight: float = Field(default=1.0, gt=0)
     epochs: int = Field(default=24, ge=1)
+    select: Literal["best_epoch", "last"] = "best_epoch"
     batch_size: int = Field(default=32, ge=2)
+    accumulate: int = Field(default=1, ge=1, description="micro-batches that a batch is computed in")
     learning_rate: float = Field(default=2e-3, gt=0)
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.02, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
     ema_decay: float = Field(default=0.99, ge=0, lt=1, description="0 scores the weights as they are")
+    checkpoint_every_steps: int | None = Field(default=None, ge=1, description="null: after every epoch alone")
+    device: Device = "auto"
     precision: Precision = "auto"
     threads: int = Field(default=2, ge=1)
+    loader_threads: int = Field(default=1, ge=0, description="0 reads batches between steps")
+
+    def distillation_weight_at(self, epoch: float) -> float:
+        """λ2 after `epoch` epochs, fractions allowed; teachers trained before need no warm-up."""
+        return self.distillation.weight if self.schedule == "frozen" else self.distillation.weight_at(epoch)
+
+    @model_validator(mode="after")
+    def _lessons_can_be_given(self) -> Self:
+        if self.schedule != "frozen":
+            return self
+        if self.distillation.symmetric:
+            raise ValueError("distillation.symmetric needs a teacher that still learns: schedule joint, not frozen")
+        if self.distillation.feature_weight:
+            raise ValueError(
+                "distillation.feature_weight needs schedule joint: frozen teachers each have features of their own kind"
+            )
+        if self.teachers.reads == "signal" and not self.model.signal:
+            raise ValueError(
+                "schedule frozen learns from signals, which model.signal switches off; set teachers.reads to image, "
+                "or distillation.weight to 0 with model.signal true"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_can_be_split(self) -> Self:
+        if self.batch_size // self.accumulate < 2:
+            raise ValueError(
+                f"accumulate {self.accumulate} leaves micro-batches of a batch of {self.batch_size} with fewer than "
+                "2 records, which have no variance to normalise by"
+            )
+        return self

@@ -29,11 +29,15 @@ class Logits:
         signal: (records of the batch that have a signal, labels); None where there is
             none, or the model has no signal stream.
         fused: as `signal`.
+        image_features: (batch, dim), mean of the image tokens; None where there is no signal to compare it with.
+        signal_features: (records that have a signal, dim), mean of the signal tokens.
     """
 
     image: Tensor
     signal: Tensor | None
     fused: Tensor | None
+    image_features: Tensor | None = None
+    signal_features: Tensor | None = None
 
     def by_head(self) -> dict[str, Tensor | None]:
         """Head -> its logits."""
@@ -41,8 +45,15 @@ class Logits:
 
     def float(self) -> "Logits":
         """The same in float32."""
-        signal, fused = (None if head is None else head.float() for head in (self.signal, self.fused))
-        return Logits(image=self.image.float(), signal=signal, fused=fused)
+        rest = (self.signal, self.fused, self.image_features, self.signal_features)
+        signal, fused, image_features, signal_features = (None if part is None else part.float() for part in rest)
+        return Logits(
+            image=self.image.float(),
+            signal=signal,
+            fused=fused,
+            image_features=image_features,
+            signal_features=signal_features,
+        )
 
 
 class TokenHead(nn.Module):
@@ -91,14 +102,14 @@ class SignalSide(nn.Module):
         self.head = PooledHead(config.dim, streams=1, labels=labels, dropout=config.dropout)
         self.fused_head = PooledHead(config.dim, streams=2, labels=labels, dropout=config.dropout)
 
-    def forward(self, signal_mv: Tensor, image_tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the signal alone, and of both; without CMAM the fused head reads the two side by side."""
+    def forward(self, signal_mv: Tensor, image_tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of the signal alone, and of both, and the signal tokens; without CMAM the fused head reads both."""
         signal_tokens = self.smam(self.stream(signal_mv))
         image_seeing, signal_seeing = image_tokens, signal_tokens
         if self.image_on_signal is not None and self.signal_on_image is not None:
             image_seeing = self.image_on_signal(image_tokens, signal_tokens)
             signal_seeing = self.signal_on_image(signal_tokens, image_tokens)
-        return self.head(signal_tokens), self.fused_head(image_seeing, signal_seeing)
+        return self.head(signal_tokens), self.fused_head(image_seeing, signal_seeing), signal_tokens
 
 
 class VizECGNet(nn.Module):
@@ -125,8 +136,14 @@ class VizECGNet(nn.Module):
         # Records on paper never enter the signal side: zeros would move its norms' statistics.
         if self.signal_side is None or not len(signal_mv):
             return Logits(image=served, signal=None, fused=None)
-        signal, fused = self.signal_side(signal_mv, tokens if has_signal is None else tokens[has_signal])
-        return Logits(image=served, signal=signal, fused=fused)
+        signal, fused, signal_tokens = self.signal_side(signal_mv, tokens if has_signal is None else tokens[has_signal])
+        return Logits(
+            image=served,
+            signal=signal,
+            fused=fused,
+            image_features=tokens.mean(1),
+            signal_features=signal_tokens.mean(1),
+        )
 
     def predict_image(self, image: Tensor) -> Tensor:
         """(B, 1, H, W) -> logits (B, labels) of the served head."""

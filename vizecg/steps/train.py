@@ -1,4 +1,4 @@
-"""Train VizECGNet on pages and signals; keep the best epoch of fold 9, as tensors and as ONNX."""
+"""Train VizECGNet on pages and signals; keep the best epoch of fold 9, or the last, as tensors and as ONNX."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vizecg.batches import TrainingData
     from vizecg.pages import PageSet
     from vizecg.records import RecordSet
-    from vizecg.training import EpochReport
+    from vizecg.training import EpochReport, TeacherReport, TrainedModel
 
 
 class Params(Recipe):
@@ -54,11 +54,12 @@ def run(params: Params, *, verdict: Path, records: Path, pages: Path, model_run:
             checkpoint_dir=checkpoints,
             on_epoch=on_epoch,
             on_step=progress.step,
+            on_teacher=_say_what_a_teacher_knows,
         )
         modelrun.write(staging, trained=trained, data=data, params=params, record_set=record_set, page_set=page_set)
     shutil.rmtree(checkpoints, ignore_errors=True)
     _say_what_was_not_learned_from(data, page_set=page_set)
-    print(f"train: best epoch {trained.best_epoch} of {params.epochs}, fold 9 macro AUROC {trained.best_auroc:.3f}")
+    _say_what_was_kept(trained, params=params)
 
 
 def training_data(record_set: "RecordSet", *, page_set: "PageSet") -> "TrainingData":
@@ -89,7 +90,20 @@ def training_data(record_set: "RecordSet", *, page_set: "PageSet") -> "TrainingD
         training_rows=training[np.isin(training, page_row)],
         validation_rows=validation[np.isin(validation, page_row)],
         digest=f"{record_set.digest}:{page_set.digest}",
+        patient_ids=record_set.table["patient_id"].to_numpy(),
     )
+
+
+def _say_what_a_teacher_knows(report: "TeacherReport") -> None:
+    score = "not scored" if report.auroc is None else f"macro AUROC {report.auroc:.3f}"
+    found = ", found where a training was cut off" if report.restored else ""
+    print(f"train: teacher {report.teacher} of {report.teachers}: {score} on what it did not learn from{found}")
+
+
+def _say_what_was_kept(trained: "TrainedModel", *, params: Params) -> None:
+    which = "best epoch" if params.select == "best_epoch" else "last epoch"
+    score = "not scored" if trained.best_auroc is None else f"macro AUROC {trained.best_auroc:.3f}"
+    print(f"train: {which} {trained.best_epoch} of {params.epochs}, fold 9 {score}")
 
 
 def _say_what_was_not_learned_from(data: "TrainingData", *, page_set: "PageSet") -> None:

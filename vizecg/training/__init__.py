@@ -1,0 +1,24 @@
+"""Training on arrays in memory (or mapped): pages, signals and labels in, one model out.
+
+Knows no step, no folder but the one for checkpoints, and no MLflow: whoever calls it
+hears of every step, epoch and teacher.
+"""
+
+from vizecg.training.arithmetic import resolve_device, resolve_precision
+from vizecg.training.checkpoints import CHECKPOINT_NAME
+from vizecg.training.loop import learning_rate_at
+from vizecg.training.reports import EpochReport, StepReport, TeacherReport, TrainedModel, TrainingDiverged
+from vizecg.training.schedules import train
+
+__all__ = [
+    "CHECKPOINT_NAME",
+    "EpochReport",
+    "StepReport",
+    "TeacherReport",
+    "TrainedModel",
+    "TrainingDiverged",
+    "learning_rate_at",
+    "resolve_device",
+    "resolve_precision",
+    "train",
+]
