@@ -1,10 +1,16 @@
 import dataclasses
 import json
 import math
+import multiprocessing
+import os
+import signal
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from pydantic import ValidationError
 
 from vizecg.batches import (
     TrainingData,
@@ -17,11 +23,14 @@ from vizecg.batches import (
 )
 from vizecg.errors import InputError
 from vizecg.intake import to_tensor
+from vizecg.labels import LabelClass
 from vizecg.models import build_model
 from vizecg.recipe import DistillationParams, JitterParams, ModelConfig, Recipe
-from vizecg.training import TrainingDiverged, learning_rate_at, loop, resolve_precision, train
+from vizecg.records import RecordSet
+from vizecg.steps.train import training_data
+from vizecg.training import TrainingDiverged, learning_rate_at, loop, resolve_device, resolve_precision, train
 from vizecg.training.arithmetic import Arithmetic
-from vizecg.training.loading import Portion
+from vizecg.training.loading import Portion, Reader
 from vizecg.training.run import start
 
 SMALL = ModelConfig(image_width=4, image_blocks=(1, 1, 1, 1), signal_width=8, signal_blocks=(1,), dim=16, heads=2)
@@ -380,6 +389,248 @@ def test_heads_that_see_the_signal_are_scored_on_the_records_that_have_one(data)
     other = train(dataclasses.replace(mixed, labels=turned), RECIPE, seed=0).history[-1].validation_auroc
     assert (one["signal"], one["fused"]) == (other["signal"], other["fused"])
     assert one["image"] != other["image"]
+
+
+# Cut off within an epoch
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["vizecg.training", "vizecg.steps.train", "vizecg.records", "pytest"])
+BY_FOURS = RECIPE.model_copy(update={"batch_size": 4})  # four steps an epoch
+
+
+def stop_at(epoch, step, *, by):
+    def on_step(report):
+        if (report.epoch, report.step) == (epoch, step):
+            by()
+
+    return on_step
+
+
+def raise_killed():
+    raise Killed
+
+
+def kill_minus_nine():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def trained_until_killed(folder, every):
+    recipe = BY_FOURS.model_copy(update={"checkpoint_every_steps": every})
+    train(made_up(), recipe, seed=0, checkpoint_dir=folder, on_step=stop_at(2, 3, by=kill_minus_nine))
+
+
+@pytest.mark.parametrize("at", [(1, 1), (1, 3), (2, 2), (3, 4)])
+def test_a_training_stopped_within_an_epoch_ends_with_the_same_tensors_and_losses(data, tmp_path, at):
+    undisturbed = train(data, BY_FOURS, seed=0)
+    often = BY_FOURS.model_copy(update={"checkpoint_every_steps": 1})
+    with pytest.raises(Killed):
+        train(data, often, seed=0, checkpoint_dir=tmp_path, on_step=stop_at(*at, by=raise_killed))
+    torch.manual_seed(99)  # another process has another state
+    steps = []
+    resumed = train(data, often, seed=0, checkpoint_dir=tmp_path, on_step=steps.append)
+    done = (at[0] - 1) * 4 + (at[1] if at[1] < 4 else 3)  # after the last step comes the score, then the checkpoint
+    assert len(steps) == 12 - done
+    assert same_tensors(resumed, undisturbed)
+    assert without_clock(resumed.history) == without_clock(undisturbed.history)
+
+
+@pytest.mark.parametrize("every", [1, 3, None])
+def test_a_training_killed_with_minus_nine_goes_on_from_its_last_checkpoint(data, tmp_path, every):
+    process = CONTEXT.Process(target=trained_until_killed, args=(tmp_path, every))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    steps = []
+    resumed = train(data, BY_FOURS, seed=0, checkpoint_dir=tmp_path, on_step=steps.append)
+    assert (steps[0].epoch, steps[0].step) == {1: (2, 4), 3: (2, 3), None: (2, 1)}[every]
+    assert same_tensors(resumed, train(data, BY_FOURS, seed=0))
+
+
+def test_the_last_good_checkpoint_may_lie_within_an_epoch(data, tmp_path, monkeypatch):
+    original, calls = loop.total_loss, []
+
+    def breaks_at_step_three(*args, **kwargs):
+        parts = original(*args, **kwargs)
+        calls.append(parts)
+        return dataclasses.replace(parts, total=parts.total * float("nan")) if len(calls) == 3 else parts
+
+    monkeypatch.setattr(loop, "total_loss", breaks_at_step_three)
+    often = BY_FOURS.model_copy(update={"checkpoint_every_steps": 2})
+    with pytest.raises(TrainingDiverged, match=r"at epoch 1, step 3 of 4: .*last good checkpoint: .*last\.pt"):
+        train(data, often, seed=0, checkpoint_dir=tmp_path)
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert content["numbers"]["steps_done"] == content["numbers"]["steps_in_epoch"] == 2
+
+
+# One batch in several parts, read by several threads
+
+
+@pytest.mark.parametrize("taught", [False, True])
+def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch(data, taught):
+    mixed, rows = on_paper(data, PAPER_ROWS), np.arange(16)
+    rng = np.random.default_rng(1)
+    lessons = loop.Lessons(logits=rng.normal(size=(24, 5)).astype(np.float32), taught=mixed.has_signal)
+    gradients, losses = [], []
+    for accumulate in (1, 2, 3, 8):
+        # Norms as in evaluation: a norm over its batch is another function of a smaller one.
+        trainer = a_trainer(mixed, RECIPE, lessons=lessons if taught else None)
+        trainer.run.model.eval()
+        read = Reader(data=mixed, jitter=STILL, seed=0, epoch=0, accumulate=accumulate, with_pages=True)
+        portions = read(rows)
+        assert len(portions) == accumulate
+        losses.append(trainer.step(portions, epoch=5.0, steps=100))
+        gradients.append({name: value.grad for name, value in trainer.run.model.named_parameters()})
+    for gradient, loss in zip(gradients[1:], losses[1:], strict=True):
+        torch.testing.assert_close(gradient, gradients[0], rtol=1e-4, atol=1e-6)
+        assert loss == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_micro_batches_of_a_small_batch_never_hold_a_single_record(data):
+    read = Reader(data=data, jitter=STILL, seed=0, epoch=0, accumulate=8, with_pages=True)
+    assert [len(portion.rows) for portion in read(np.arange(5))] == [3, 2]
+    assert [len(portion.rows) for portion in read(np.arange(2))] == [2]
+
+
+def test_accumulation_takes_as_many_steps_as_without(data):
+    steps = []
+    train(data, RECIPE.model_copy(update={"accumulate": 3, "epochs": 1}), seed=0, on_step=steps.append)
+    assert [(report.step, report.steps) for report in steps] == [(1, 2), (2, 2)]
+
+
+def test_micro_batches_of_one_record_are_refused():
+    with pytest.raises(ValidationError, match="accumulate 9 leaves micro-batches of a batch of 16 with fewer than 2"):
+        Recipe(batch_size=16, accumulate=9)
+
+
+@pytest.mark.parametrize("loader_threads", [0, 3])
+def test_who_reads_the_batches_changes_nothing(data, loader_threads):
+    one = train(data, BY_FOURS, seed=0)
+    other = train(data, BY_FOURS.model_copy(update={"loader_threads": loader_threads}), seed=0)
+    assert same_tensors(one, other)
+    assert without_clock(one.history) == without_clock(other.history)
+
+
+def test_a_page_that_cannot_be_read_stops_training_and_says_why(data):
+    class Torn:
+        shape, dtype = data.pages.shape, data.pages.dtype
+
+        def __len__(self):
+            return len(data.pages)
+
+        def __getitem__(self, chosen):
+            raise InputError("page 7 is torn")
+
+    with pytest.raises(InputError, match="page 7 is torn"):
+        train(dataclasses.replace(data, pages=Torn()), RECIPE, seed=0)
+
+
+def test_waiting_for_batches_is_a_part_of_an_epoch(data):
+    report = train(data, RECIPE.model_copy(update={"epochs": 1, "loader_threads": 0}), seed=0).history[0]
+    assert 0 < report.waiting_s < report.seconds
+
+
+# Which epoch
+
+
+def test_the_last_epoch_may_be_taken_whatever_it_scores(data):
+    last = RECIPE.model_copy(update={"select": "last"})
+    trainer = a_trainer(data, last)
+    for _ in range(3):
+        trainer.train_epoch()
+    trained = train(data, last, seed=0)
+    averaged = trainer.run.averaged.state_dict()
+    assert all(torch.equal(value, averaged[name]) for name, value in trained.model.state_dict().items())
+    assert trained.best_epoch == 3
+    assert trained.best_auroc == trained.history[-1].validation_auroc["image"]
+    assert not any(report.is_best for report in trained.history)
+
+
+def test_the_last_epoch_needs_nothing_to_validate_on(data):
+    none = dataclasses.replace(data, validation_rows=np.array([], int))
+    trained = train(none, RECIPE.model_copy(update={"select": "last"}), seed=0)
+    assert trained.best_auroc is None
+    assert trained.history[-1].validation_auroc == {}
+    assert same_tensors(trained, train(data, RECIPE.model_copy(update={"select": "last"}), seed=0))
+    with pytest.raises(
+        InputError, match=r"among the 0 validation records.*or take the last epoch \(train.select=last\)"
+    ):
+        train(none, RECIPE, seed=0)
+
+
+# Other losses
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classification": "asymmetric"},
+        {"class_weights": "balanced"},
+        {"distillation": DistillationParams(warmup_epochs=0, ramp_epochs=0, symmetric=True)},
+        {"distillation": DistillationParams(warmup_epochs=0, ramp_epochs=0, feature_weight=1.0)},
+    ],
+)
+def test_every_choice_of_loss_changes_what_is_learned(data, change):
+    at_once = RECIPE.model_copy(
+        update={"distillation": DistillationParams(warmup_epochs=0, ramp_epochs=0), "epochs": 1}
+    )
+    trained = train(data, at_once.model_copy(update=change), seed=0)
+    assert not same_tensors(trained, train(data, at_once, seed=0))
+    assert all(math.isfinite(value) for value in trained.history[-1].losses.values())
+
+
+def test_the_feature_term_is_told_and_falls_as_it_is_learned(data):
+    wanted = DistillationParams(warmup_epochs=0, ramp_epochs=0, feature_weight=5.0)
+    losses = [
+        report.losses for report in train(data, RECIPE.model_copy(update={"distillation": wanted}), seed=0).history
+    ]
+    assert losses[-1]["features"] < losses[0]["features"]
+
+
+# Where
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
+    with pytest.raises(InputError, match=r"train\.device is cuda, but torch sees no such GPU; use auto or cpu"):
+        resolve_device("cuda")
+
+
+# Nothing of a test patient
+
+
+def test_of_a_record_set_folds_1_to_8_are_learned_from_in_all_copies_and_fold_10_in_none(tmp_path):
+    folds = np.repeat(np.arange(1, 11), 4)
+    table = pd.DataFrame({"ecg_id": np.arange(40), "patient_id": np.arange(40) // 2, "fold": folds})
+    table = table.assign(has_signal=True, labelled=True, NORM=np.arange(40) % 2 == 0, MI=np.arange(40) % 3 == 0)
+    record_set = RecordSet(
+        folder=tmp_path,
+        table=table,
+        signals_uv=np.zeros((40, 12, 100), np.int16),
+        sampling_hz=100,
+        task="superdiagnostic",
+        classes=(LabelClass(code="NORM", name="normal"), LabelClass(code="MI", name="infarction")),
+        source={"simulated": True},
+        counts={},
+        digest="r",
+    )
+    pages = np.arange(120, dtype=np.uint8)[:, None, None] * np.ones((1, 32, 32), np.uint8)
+    index = pd.DataFrame({"row": np.arange(120) // 3, "copy": np.arange(120) % 3})
+    page_set = SimpleNamespace(
+        is_ecg=np.ones(120, bool), index=index, stored=lambda numbers: pages[numbers], digest="p"
+    )
+    data = training_data(record_set, page_set=page_set)
+    assert set(folds[data.training_rows]) == set(range(1, 9))
+    assert set(folds[data.validation_rows]) == {9}
+    patients = table["patient_id"].to_numpy()
+    assert not set(patients[data.training_rows]) & set(patients[folds >= 9])
+    # What an epoch is shown, by the gray level that is a page's number: every copy in time, and no page of others.
+    shown = set()
+    for epoch in range(25):
+        for rows in epoch_batches(data, batch_size=8, seed=0, epoch=epoch):
+            batch = training_batch(data, rows, jitter=STILL, seed=0, epoch=epoch)
+            shown |= set(np.rint(255 - 255 * batch.image[:, 0, 0, 0]).astype(int).tolist())
+    assert shown == set(np.flatnonzero(folds[index["row"]] <= 8).tolist())
 
 
 # Many classes, other rates

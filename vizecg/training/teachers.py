@@ -143,6 +143,19 @@ def parts_by_patient(data: TrainingData, rows: Rows, *, parts: int, seed: int) -
     return [rows[part_of_patient[patient_of] == part] for part in range(parts)]
 
 
+def answers_about(network: nn.Module, data: TrainingData, *, rows: Rows, arithmetic: Arithmetic) -> NDArray[np.float32]:
+    """Logits of each record, (rows, labels): of its signal, or the mean over the copies of its page."""
+    pages = [data.pages_of_row[row] for row in rows.tolist()]
+    if isinstance(network, SignalTeacher):
+        pages = [copies[:1] for copies in pages]  # they share the signal
+    flat = [page for copies in pages for page in copies]
+    logits = answers(network, data, pages=flat, arithmetic=arithmetic)["image"]
+    starts = np.cumsum([0, *(len(copies) for copies in pages[:-1])])
+    counts = np.array([[len(copies)] for copies in pages])
+    mean: NDArray[np.float32] = (np.add.reduceat(logits, starts) / counts).astype(np.float32)
+    return mean
+
+
 def _teachers(data: TrainingData, params: TeachersParams, *, seed: int) -> Iterator[_Teacher]:
     readable = data.training_rows
     if params.reads == "signal":
@@ -177,7 +190,7 @@ def _logits_of(
         with_pages=not recipe.model.signal,
     )
     run, _ = fit(_network(recipe, labels=len(teacher.data.codes), seed=teacher.seed), job)
-    logits = _asked(run.averaged, teacher, arithmetic=arithmetic)
+    logits = answers_about(run.averaged, teacher.data, rows=teacher.asked, arithmetic=arithmetic)
     if kept is not None and checkpoint is not None:
         _keep(kept, logits)
         checkpoint.unlink(missing_ok=True)
@@ -189,19 +202,6 @@ def _network(recipe: Recipe, *, labels: int, seed: int) -> nn.Module:
         return build_model(recipe.model, labels=labels, seed=seed)
     with torch_seed(seed, device=CPU, states=[]):
         return SignalTeacher(recipe.model, labels=labels)
-
-
-def _asked(network: nn.Module, teacher: _Teacher, *, arithmetic: Arithmetic) -> NDArray[np.float32]:
-    """Logits of each record that is asked about: of its signal, or the mean over the copies of its page."""
-    pages = [teacher.data.pages_of_row[row] for row in teacher.asked.tolist()]
-    if isinstance(network, SignalTeacher):
-        pages = [copies[:1] for copies in pages]  # they share the signal
-    flat = [page for copies in pages for page in copies]
-    logits = answers(network, teacher.data, pages=flat, arithmetic=arithmetic)["image"]
-    starts = np.cumsum([0, *(len(copies) for copies in pages[:-1])])
-    counts = np.array([[len(copies)] for copies in pages])
-    mean: NDArray[np.float32] = (np.add.reduceat(logits, starts) / counts).astype(np.float32)
-    return mean
 
 
 def _keep(path: Path, logits: NDArray[np.float32]) -> None:
