@@ -114,6 +114,8 @@ def test_parts_hold_every_training_record_once_and_no_patient_twice(data, parts)
     patients = [set(data.patient_ids[part].tolist()) for part in split]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 12
     assert max(map(len, patients)) - min(map(len, patients)) <= 1
+    other = parts_by_patient(data, TRAINING, parts=parts, seed=4)
+    assert any(not np.array_equal(one, another) for one, another in zip(split, other, strict=True))
 
 
 @pytest.mark.parametrize("schedule", ["joint", "frozen"])

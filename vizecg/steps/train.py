@@ -24,19 +24,41 @@ class Params(Recipe):
 
 
 def run(params: Params, *, verdict: Path, records: Path, pages: Path, model_run: Path) -> None:
-    """Read record set and page set, train, write the model run; an interrupted training goes on where it was."""
-    from vizecg import modelrun, publish
+    """Read record set and page set, train, write the model run; an interrupted training goes on where it was.
+
+    Of several processes that torchrun has started, all train and one writes.
+    """
     from vizecg.pages import read_page_set
-    from vizecg.progress import training_progress
     from vizecg.records import read_record_set
-    from vizecg.settings import Settings
-    from vizecg.tracking import live_run
-    from vizecg.training import train
+    from vizecg.training import joined, train
 
     record_set, page_set = read_record_set(records), read_page_set(pages)
     _refuse_unvalidated(verdict, record_set=record_set, page_set=page_set)
     data = training_data(record_set, page_set=page_set)
     checkpoints = model_run.parent / f".{model_run.name}.checkpoint"
+    with joined(params.device) as team:
+        if team.leads:
+            _lead(params, data=data, record_set=record_set, page_set=page_set, model_run=model_run, folder=checkpoints)
+        else:
+            train(data, _recipe(params), seed=params.seed, checkpoint_dir=checkpoints)
+
+
+def _lead(
+    params: Params,
+    *,
+    data: "TrainingData",
+    record_set: "RecordSet",
+    page_set: "PageSet",
+    model_run: Path,
+    folder: Path,
+) -> None:
+    """Train, show how it goes, write the model run; `folder` holds the checkpoints."""
+    from vizecg import modelrun, publish
+    from vizecg.progress import training_progress
+    from vizecg.settings import Settings
+    from vizecg.tracking import live_run
+    from vizecg.training import train
+
     with (
         publish.publishing(model_run, kind=modelrun.MODEL_RUN, schema_version=modelrun.SCHEMA_VERSION) as staging,
         live_run(Settings(), name="train", params=params.model_dump(mode="json")) as live,
@@ -49,17 +71,21 @@ def run(params: Params, *, verdict: Path, records: Path, pages: Path, model_run:
 
         trained = train(
             data,
-            Recipe.model_validate(params.model_dump(exclude={"seed"})),
+            _recipe(params),
             seed=params.seed,
-            checkpoint_dir=checkpoints,
+            checkpoint_dir=folder,
             on_epoch=on_epoch,
             on_step=progress.step,
             on_teacher=_say_what_a_teacher_knows,
         )
         modelrun.write(staging, trained=trained, data=data, params=params, record_set=record_set, page_set=page_set)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     _say_what_was_not_learned_from(data, page_set=page_set)
     _say_what_was_kept(trained, params=params)
+
+
+def _recipe(params: Params) -> Recipe:
+    return Recipe.model_validate(params.model_dump(exclude={"seed"}))
 
 
 def training_data(record_set: "RecordSet", *, page_set: "PageSet") -> "TrainingData":

@@ -7,6 +7,7 @@ hears of every step, epoch and teacher.
 from vizecg.training.arithmetic import resolve_device, resolve_precision
 from vizecg.training.checkpoints import CHECKPOINT_NAME
 from vizecg.training.loop import learning_rate_at
+from vizecg.training.processes import joined
 from vizecg.training.reports import EpochReport, StepReport, TeacherReport, TrainedModel, TrainingDiverged
 from vizecg.training.schedules import train
 
@@ -17,6 +18,7 @@ __all__ = [
     "TeacherReport",
     "TrainedModel",
     "TrainingDiverged",
+    "joined",
     "learning_rate_at",
     "resolve_device",
     "resolve_precision",

@@ -13,14 +13,16 @@ from vizecg.batches import Batch
 from vizecg.errors import InputError
 from vizecg.models import Logits
 from vizecg.recipe import Device, Precision, Recipe
+from vizecg.training.processes import ALONE, Team, current_team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arithmetic:
-    """Device and number format of a training."""
+    """Device, number format and processes of a training."""
 
     device: torch.device
     precision: str
+    team: Team = ALONE
 
     def forward(self, network: nn.Module, batch: Batch) -> Logits:
         """Logits in float32, whatever the network computed in: a bfloat16 loss has three digits."""
@@ -45,7 +47,8 @@ def resolve_arithmetic(recipe: Recipe) -> Arithmetic:
         InputError: it has not what was asked for.
     """
     device = resolve_device(recipe.device)
-    return Arithmetic(device=device, precision=resolve_precision(recipe.precision, device=device))
+    precision = resolve_precision(recipe.precision, device=device)
+    return Arithmetic(device=device, precision=precision, team=current_team())
 
 
 def resolve_device(device: Device) -> torch.device:

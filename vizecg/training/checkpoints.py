@@ -15,6 +15,7 @@ from vizecg.errors import InputError
 from vizecg.publish import write_atomically
 from vizecg.recipe import Recipe
 from vizecg.training.arithmetic import Arithmetic
+from vizecg.training.processes import Team
 from vizecg.training.reports import EpochReport
 from vizecg.training.run import Net, Run
 
@@ -35,13 +36,17 @@ def identity_of(data: TrainingData, recipe: Recipe, *, seed: int, arithmetic: Ar
         "seed": str(seed),
         "precision": arithmetic.precision,
         "device": arithmetic.device.type,
+        "processes": str(arithmetic.team.size),
         "torch": str(torch.__version__),
         "code": _code_digest(),
     }
 
 
-def save(run: Run[Net], path: Path, *, identity: dict[str, str]) -> None:
-    """Replace the checkpoint at `path`."""
+def save(run: Run[Net], path: Path, *, identity: dict[str, str], team: Team) -> None:
+    """Replace the checkpoint at `path`; called by every process, written by one."""
+    generators = team.gathered(run.generators)
+    if not team.leads:
+        return
     content = {
         "identity": identity,
         "model": run.model.state_dict(),
@@ -49,7 +54,7 @@ def save(run: Run[Net], path: Path, *, identity: dict[str, str]) -> None:
         "optimizer": run.optimizer.state_dict(),
         "best_state": run.best_state,
         "numbers": {name: getattr(run, name) for name in _PLAIN},
-        "generators": run.generators,
+        "generators": generators,
         "history": [report.to_dict() for report in run.history],
     }
     written = io.BytesIO()
@@ -57,7 +62,7 @@ def save(run: Run[Net], path: Path, *, identity: dict[str, str]) -> None:
     write_atomically(path, written.getvalue())
 
 
-def restore(run: Run[Net], path: Path, *, identity: dict[str, str]) -> bool:
+def restore(run: Run[Net], path: Path, *, identity: dict[str, str], team: Team) -> bool:
     """Go on from the checkpoint at `path`, if it is of this training; says whether it was.
 
     Raises:
@@ -73,7 +78,7 @@ def restore(run: Run[Net], path: Path, *, identity: dict[str, str]) -> bool:
     run.model.load_state_dict(content["model"])
     run.averaged.load_state_dict(content["averaged"])
     run.optimizer.load_state_dict(content["optimizer"])
-    run.best_state, run.generators = content["best_state"], content["generators"]
+    run.best_state, run.generators = content["best_state"], content["generators"][team.rank]
     for name in _PLAIN:
         setattr(run, name, content["numbers"][name])
     run.history = [EpochReport(**report) for report in content["history"]]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vizecg.batches import Batch, TrainingData, training_batch
 from vizecg.executors import in_order
 from vizecg.recipe import JitterParams
+from vizecg.training.processes import ALONE, Team
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,11 +37,16 @@ class Reader:
     epoch: int
     accumulate: int
     with_pages: bool
+    team: Team = ALONE
 
     def __call__(self, rows: NDArray[np.integer[Any]]) -> list[Portion]:
-        """Equal portions of a batch, none with a single record: it would have no variance to normalise by."""
-        count = max(1, min(self.accumulate, len(rows) // 2))
-        return [Portion(rows=part, batch=self._read(part)) for part in np.array_split(rows, count)]
+        """Equal portions of this process's share of a batch.
+
+        None holds a single record if it can be helped: it would have no variance to normalise by.
+        """
+        share = self.team.share(rows)
+        count = max(1, min(self.accumulate, len(share) // 2))
+        return [Portion(rows=part, batch=self._read(part)) for part in np.array_split(share, count)]
 
     def _read(self, rows: NDArray[np.integer[Any]]) -> Batch:
         return training_batch(

@@ -84,12 +84,13 @@ def fit(
     run = start(network, recipe=job.recipe, device=job.arithmetic.device)
     trainer = Trainer(job=job, run=run, on_step=on_step)
     if job.checkpoint is not None:
-        trainer.saved = checkpoints.restore(run, job.checkpoint, identity=job.identity)
+        team = job.arithmetic.team
+        trainer.saved = checkpoints.restore(run, job.checkpoint, identity=job.identity, team=team)
     resumed_after = run.epochs_done
     while run.epochs_done < job.recipe.epochs:
         report = trainer.train_epoch()
         trainer.save()
-        if on_epoch is not None:
+        if on_epoch is not None and job.arithmetic.team.leads:
             on_epoch(report)
     if job.recipe.select == "best_epoch":
         run.averaged.load_state_dict(run.best_state)
@@ -125,7 +126,7 @@ class Trainer(Generic[Net]):
         rows_of = epoch_batches(job.data, batch_size=job.recipe.batch_size, seed=job.seed, epoch=epoch)
         run.model.train()
         with (
-            torch_seed(job.seed, epoch, device=job.arithmetic.device, states=run.generators),
+            torch_seed(*self._key(epoch), device=job.arithmetic.device, states=run.generators),
             read_ahead(self._reader(epoch), rows_of[run.steps_in_epoch :], threads=job.recipe.loader_threads) as read,
         ):
             batches = Timed(read)
@@ -136,8 +137,14 @@ class Trainer(Generic[Net]):
     def save(self) -> None:
         """Write the run down, where it is to be written down."""
         if self.job.checkpoint is not None:
-            checkpoints.save(self.run, self.job.checkpoint, identity=self.job.identity)
+            team = self.job.arithmetic.team
+            checkpoints.save(self.run, self.job.checkpoint, identity=self.job.identity, team=team)
             self.saved = True
+
+    def _key(self, epoch: int) -> tuple[int, ...]:
+        """Of dropout; processes that drop the same features of different records would learn less."""
+        rank = self.job.arithmetic.team.rank
+        return (self.job.seed, epoch, rank) if rank else (self.job.seed, epoch)
 
     def _reader(self, epoch: int) -> Reader:
         job = self.job
@@ -148,6 +155,7 @@ class Trainer(Generic[Net]):
             epoch=epoch,
             accumulate=job.recipe.accumulate,
             with_pages=job.with_pages,
+            team=job.arithmetic.team,
         )
 
     def _learn(self, portions: list[Portion], *, steps: int) -> None:
@@ -179,17 +187,21 @@ class Trainer(Generic[Net]):
             group["lr"] = learning_rate
         run.optimizer.zero_grad(set_to_none=True)
         losses = self._backward(portions, distillation_weight=recipe.distillation_weight_at(epoch))
+        team = self.job.arithmetic.team
+        team.sum_gradients(run.model.parameters())
         norm = nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip_norm)
         if not (math.isfinite(losses["total"]) and math.isfinite(float(norm))):
             return None
         run.optimizer.step()
+        team.average_statistics(run.model)
         run.steps_done += 1
         run.average(decay=recipe.ema_decay)
         return losses
 
     def _backward(self, portions: list[Portion], *, distillation_weight: float) -> dict[str, float]:
         """Gradients of a whole batch, and the parts of its loss."""
-        arithmetic, records = self.job.arithmetic, sum(len(portion.rows) for portion in portions)
+        arithmetic = self.job.arithmetic
+        records = sum(arithmetic.team.gathered(sum(len(portion.rows) for portion in portions)))
         found: list[_Portioned] = []
         for portion in portions:
             lesson = self._lesson(portion.rows)
@@ -203,7 +215,7 @@ class Trainer(Generic[Net]):
             (parts.total * (len(portion.rows) / records)).backward()  # type: ignore[no-untyped-call]
             seeing = portion.batch.has_signal.sum() if lesson is None else len(lesson.logits)
             found.append(_Portioned(losses=parts.to_dict(), records=len(portion.rows), seeing=int(seeing)))
-        return _whole(found)
+        return _whole([portion for each in arithmetic.team.gathered(found) for portion in each])
 
     def _lesson(self, rows: NDArray[np.integer[Any]]) -> Lesson | None:
         lessons, arithmetic = self.job.lessons, self.job.arithmetic
@@ -213,7 +225,7 @@ class Trainer(Generic[Net]):
         return Lesson(logits=arithmetic.tensor(lessons.logits[rows[taught]]), taught=arithmetic.tensor(taught))
 
     def _tell(self, *, steps: int, loss: float) -> None:
-        if self.on_step is not None:
+        if self.on_step is not None and self.job.arithmetic.team.leads:
             epoch, epochs = self.run.epochs_done + 1, self.job.recipe.epochs
             self.on_step(StepReport(epoch=epoch, epochs=epochs, step=self.run.steps_in_epoch, steps=steps, loss=loss))
 
@@ -227,7 +239,8 @@ class Trainer(Generic[Net]):
     def _finish_epoch(self, *, began_s: float, waiting_s: float) -> EpochReport:
         """Score the averaged weights, keep them if they are the best, note the epoch."""
         run, recipe = self.run, self.job.recipe
-        by_head, by_class = validate(run.averaged, self.job.data, arithmetic=self.job.arithmetic)
+        scores = validate(run.averaged, self.job.data, arithmetic=self.job.arithmetic)
+        by_head, by_class = self.job.arithmetic.team.told(scores)
         is_best = recipe.select == "best_epoch" and run.note_best(by_head["image"])
         report = EpochReport(
             epoch=run.epochs_done + 1,

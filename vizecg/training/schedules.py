@@ -1,6 +1,5 @@
 """What is trained in which order: all at once, or the teachers first and the student from them."""
 
-import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +52,7 @@ def train(
     _refuse_unscorable(data, recipe=recipe)
     recipe = _possible(recipe, data=data)
     arithmetic = resolve_arithmetic(recipe)
+    _refuse_small_shares(data, recipe=recipe, processes=arithmetic.team.size)
     with torch_threads(recipe.threads):
         lessons = None
         if recipe.schedule == "frozen":
@@ -77,8 +77,6 @@ def _job(
     lessons: Lessons | None,
 ) -> Job:
     identity = identity_of(data, recipe, seed=seed, arithmetic=arithmetic)
-    if lessons is not None:
-        identity["lessons"] = hashlib.sha256(lessons.logits.tobytes() + lessons.taught.tobytes()).hexdigest()
     return Job(
         data=data,
         recipe=recipe,
@@ -112,6 +110,15 @@ def _refuse_unscorable(data: TrainingData, *, recipe: Recipe) -> None:
             f"no class of {list(data.codes)} has both a positive and a negative among the {len(data.validation_rows)} "
             "validation records, so no epoch can be called best; give more records (ingest) "
             "or take the last epoch (train.select=last)"
+        )
+
+
+def _refuse_small_shares(data: TrainingData, *, recipe: Recipe, processes: int) -> None:
+    smallest = min(recipe.batch_size, len(data.training_rows)) // (processes * recipe.accumulate)
+    if processes > 1 and smallest < 2:
+        raise InputError(
+            f"{processes} processes with train.accumulate {recipe.accumulate} leave each fewer than 2 records "
+            f"of a batch of {recipe.batch_size}; raise train.batch_size or start fewer"
         )
 
 

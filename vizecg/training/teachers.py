@@ -98,7 +98,7 @@ def teach(
         logits, restored = _logits_of(teacher, teacher_recipe(recipe), arithmetic=arithmetic, folder=folder)
         summed[teacher.asked] += logits
         taught[teacher.asked] = True
-        if on_teacher is not None:
+        if on_teacher is not None and arithmetic.team.leads:
             auroc = macro_auroc(data.labels[teacher.asked], logits)
             report = TeacherReport(teacher=teacher.number, teachers=len(teachers), auroc=auroc, restored=restored)
             on_teacher(report)
@@ -177,7 +177,7 @@ def _logits_of(
     identity["asked"] = hashlib.sha256(np.asarray(teacher.asked, np.int64).tobytes()).hexdigest()
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     kept = None if folder is None else folder / TEACHERS_FOLDER / f"{digest}.safetensors"
-    if kept is not None and kept.exists():
+    if kept is not None and arithmetic.team.told(kept.exists()):
         return _read(kept, shape=(len(teacher.asked), len(teacher.data.codes))), True
     checkpoint = None if folder is None else folder / TEACHERS_FOLDER / CHECKPOINT_NAME
     job = Job(
@@ -191,7 +191,8 @@ def _logits_of(
     )
     run, _ = fit(_network(recipe, labels=len(teacher.data.codes), seed=teacher.seed), job)
     logits = answers_about(run.averaged, teacher.data, rows=teacher.asked, arithmetic=arithmetic)
-    if kept is not None and checkpoint is not None:
+    logits = arithmetic.team.told(logits)
+    if kept is not None and checkpoint is not None and arithmetic.team.leads:
         _keep(kept, logits)
         checkpoint.unlink(missing_ok=True)
     return logits, False
