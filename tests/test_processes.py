@@ -109,7 +109,7 @@ def test_two_processes_learn_what_one_learns_in_two_micro_batches(tmp_path):
     assert (one["told"], other["told"]) == (2, 0)
     alone = train(made_up(), RECIPE.model_copy(update={"accumulate": 2}), seed=0)
     # But for the statistics of the norms, which are averaged over processes and not taken in turn.
-    learned = {name: value for name, value in alone.model.named_parameters()}
+    learned = dict(alone.model.named_parameters())
     together = {name: value for name, value in one["state"].items() if name in learned}
     torch.testing.assert_close(
         together, {name: value.detach() for name, value in learned.items()}, rtol=1e-3, atol=1e-5
