@@ -86,7 +86,7 @@ def test_figures_of_71_classes_fit_a_screen(all_statements, tmp_path):
 
 def test_a_fold_that_defines_no_curve_has_figures_all_the_same(four_records, tmp_path):
     write_figures(tmp_path, replace(four_records, labels=np.zeros((4, 2), np.uint8)))
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 7
 
 
 def test_only_the_commonest_classes_have_a_colour_and_a_name(all_statements):

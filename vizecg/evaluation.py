@@ -51,6 +51,7 @@ class Asked:
 class Model:
     """A verified model run, ready to be asked."""
 
+    folder: Path
     network: ImageModel
     classes: tuple[LabelClass, ...]
     recipe: PageRecipe
@@ -73,6 +74,7 @@ def read_model(model_run: Path, *, threads: int) -> Model:
     description = json.loads((model_run / modelrun.DESCRIPTION_FILE).read_text(encoding="utf-8"))
     spec = CanonicalSpec(**description["image"])
     return Model(
+        folder=model_run,
         network=ImageModel(model_run / modelrun.ONNX_FILE, spec=spec, threads=threads),
         classes=modelrun.classes_of(description, source=model_run / modelrun.DESCRIPTION_FILE),
         recipe=PageRecipe(spec=spec, **description["recipe"]),
@@ -182,6 +184,14 @@ def write(
     )
     report.write_tables(staging, scored)
     report.write_figures(staging / "figures", scored)
+    mistakes = report.worst_mistakes(
+        record_set, rows=test.rows, scored=scored, network=model.network, recipe=model.recipe
+    )
+    subject = report.Subject(
+        classes=model.classes, source=record_set.source["uri"], curves=model.folder / modelrun.CURVES_FILE
+    )
+    # Last: it shows what the others wrote.
+    report.write_page(staging, scored=scored, subject=subject, mistakes=mistakes)
     return content
 
 

@@ -11,6 +11,7 @@ from vizecg.validation.judge import Outcome
 from vizecg.validation.records_suite import REFERENCE_PREVALENCE, REFERENCE_TASK
 from vizecg.validation.signals_suite import FLAG_NAMES
 from vizecg.validation.tables import TABLES, TableName
+from vizecg.webpage import counted, document
 
 REASON_NAMES: Final[Mapping[str, str]] = {
     Reason.MISSING_FILE: "a file is not there",
@@ -59,7 +60,7 @@ def render_page(outcomes: Sequence[Outcome], *, record_set: RecordSet, pages: in
         + "".join(_expectations(name, outcomes) for name in TABLES)
         + _colophon(record_set)
     )
-    return _TEMPLATE.replace("{style}", _STYLE).replace("{body}", body)
+    return document("VizECG: can a model learn from this data?", body=body, style=_STYLE, inline_styles=True)
 
 
 def _heading(outcomes: Sequence[Outcome], *, record_set: RecordSet) -> str:
@@ -68,11 +69,11 @@ def _heading(outcomes: Sequence[Outcome], *, record_set: RecordSet) -> str:
     if failed:
         kind, verdict = (
             "fails",
-            f"Stop: {_count(failed, 'thing')} that must be true {'is' if failed == 1 else 'are'} not.",
+            f"Stop: {counted(failed, 'thing')} that must be true {'is' if failed == 1 else 'are'} not.",
         )
         advice = "Nothing is trained on this data until that is mended."
     elif warnings:
-        kind, verdict = "look", f"Good to use, with {_count(warnings, 'warning')}."
+        kind, verdict = "look", f"Good to use, with {counted(warnings, 'warning')}."
         advice = "Everything that must be true is. Somebody should look at the warnings; they stop nothing."
     else:
         kind, verdict, advice = "holds", "Good to use.", "Everything that was checked is as it should be."
@@ -138,10 +139,10 @@ def _compared(comparison: Comparison) -> str:
     told = f"Accepted last: {accepted['records']:,} records of {accepted['source']}."
     changed = [change for change in comparison.changes if change.changed]
     same = [change for change in comparison.changes if not change.changed]
-    said = "Nothing has changed by more than chance." if not changed else f"{_count(len(changed), 'thing')} changed."
+    said = "Nothing has changed by more than chance." if not changed else f"{counted(len(changed), 'thing')} changed."
     return (
         f"{head}<p class=note>{escape(told)} {escape(said)}</p>{_then_and_now(changed)}"
-        f"<details><summary>{_count(len(same), 'thing')} as before</summary>{_then_and_now(same)}</details></section>"
+        f"<details><summary>{counted(len(same), 'thing')} as before</summary>{_then_and_now(same)}</details></section>"
     )
 
 
@@ -165,17 +166,17 @@ def _then_and_now(changes: Sequence[Change]) -> str:
 def _mixture(record_set: RecordSet) -> str:
     table, total = record_set.table, len(record_set)
     published = REFERENCE_PREVALENCE if record_set.task == REFERENCE_TASK else {}
-    counted = [(entry, int(table[entry.code].sum())) for entry in record_set.classes]
-    commonest = {entry.code for entry, _ in sorted(counted, key=lambda one: -one[1])[:MOST_CLASSES]}
+    of_classes = [(entry, int(table[entry.code].sum())) for entry in record_set.classes]
+    commonest = {entry.code for entry, _ in sorted(of_classes, key=lambda one: -one[1])[:MOST_CLASSES]}
     classes = (
         (f"{entry.name} ({entry.code})", number, published.get(entry.code))
-        for entry, number in counted
+        for entry, number in of_classes
         if entry.code in commonest
     )
     told = "A record can have several."
     told += " The line marks the share in all of PTB-XL." if published else ""
-    left_out = len(counted) - len(commonest)
-    told += f" Of {len(counted)} classes the commonest; {left_out} rarer ones are not shown." if left_out else ""
+    left_out = len(of_classes) - len(commonest)
+    told += f" Of {len(of_classes)} classes the commonest; {left_out} rarer ones are not shown." if left_out else ""
     ages = ((band, int((table["age_band"] == band).sum()), None) for band in AGE_BANDS)
     sexes = ((sex, int((table["sex"] == sex).sum()), None) for sex in ("female", "male", "unknown"))
     folds = ((_fold_name(fold), int((table["fold"] == fold).sum()), None) for fold in FOLDS)
@@ -254,63 +255,13 @@ def _colophon(record_set: RecordSet) -> str:
     )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-_TEMPLATE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>VizECG: can a model learn from this data?</title>
-<style>{style}</style>
-</head>
-<body>{body}</body>
-</html>
-"""
-
 _STYLE: Final = """
-:root { --ink: #1d2430; --soft: #5b6472; --paper: #f6f5f2; --card: #ffffff; --line: #e2e0da; --bar: #b8434e;
-  --track: #eceae5; --holds: #1f7a4d; --look: #946000; --fails: #b3261e; --tint-holds: #e6f3ec;
-  --tint-look: #fbf1da; --tint-fails: #fbe7e5; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8e6e1; --soft: #a3a8b1; --paper: #15181d; --card: #1e2228;
-  --line: #333841; --bar: #d9727b; --track: #2a2f37; --holds: #6fcf9b; --look: #e6b450; --fails: #f2877f;
-  --tint-holds: #1b3227; --tint-look: #372d17; --tint-fails: #3b2120; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 54rem; padding: 2.5rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 1rem; text-wrap: balance; }
-h2 { font-size: 1.15rem; margin: 0 0 .6rem; }
-h3 { font-size: .95rem; margin: 1rem 0 .3rem; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1.1rem 1.3rem;
-  margin: 1rem 0; }
-.verdict { border-radius: 10px; padding: 1rem 1.3rem; border-left: 6px solid; }
-.verdict strong { display: block; font-size: 1.25rem; }
-.verdict.holds { background: var(--tint-holds); border-color: var(--holds); }
-.verdict.look { background: var(--tint-look); border-color: var(--look); }
-.verdict.fails { background: var(--tint-fails); border-color: var(--fails); }
-.simulated { border: 1px dashed var(--soft); border-radius: 8px; padding: .5rem .9rem; margin: 0 0 1rem; }
-.tiles { list-style: none; display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .8rem;
-  padding: 0; margin: 1rem 0; }
-.tiles li { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .7rem 1.1rem;
-  color: var(--soft); }
-.tiles b { display: block; font-size: 1.5rem; line-height: 1.25; color: var(--ink);
-  font-variant-numeric: tabular-nums; }
-table { border-collapse: collapse; width: 100%; }
-td { padding: .22rem .5rem .22rem 0; vertical-align: middle; }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.note, .why { color: var(--soft); font-size: .9rem; }
-p.note { margin: 0 0 .4rem; }
 .bars td:first-child { width: 42%; }
 .bars .number { width: 4rem; }
 .bar { position: relative; height: .7rem; background: var(--track); border-radius: 3px; }
 .bar span { display: block; height: 100%; background: var(--bar); border-radius: 3px; }
 .then { opacity: .45; margin-bottom: .2rem; }
 .bar i { position: absolute; top: -.2rem; width: 2px; height: 1.1rem; background: var(--ink); }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 0 2rem; }
-summary { cursor: pointer; color: var(--soft); }
 .checks { list-style: none; padding: 0; margin: .6rem 0 0; }
 .checks li { display: grid; grid-template-columns: 9.5rem 1fr; gap: .2rem 1rem; padding: .6rem 0;
   border-top: 1px solid var(--line); }
@@ -322,7 +273,5 @@ summary { cursor: pointer; color: var(--soft); }
 .checks b { font-weight: 500; display: block; }
 .checks span { display: block; font-size: .92rem; }
 .checks span:first-of-type { color: var(--ink); opacity: .85; }
-footer { color: var(--soft); font-size: .85rem; margin-top: 1.5rem; overflow-wrap: anywhere; }
 @media (max-width: 34rem) { .checks li { grid-template-columns: 1fr; } .bars td:first-child { width: 46%; } }
-@media print { details > * { display: block; } section { break-inside: avoid; } }
 """

@@ -1,0 +1,130 @@
+"""What an evaluation may hold beside its scores: slices, risk against coverage, robustness, and how the model learned.
+
+Each is read from its file and is empty where there is none, so a page tells what is there and is silent about the rest.
+"""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from vizecg.errors import InputError
+
+SLICES_FILE: Final = "slices.json"
+COVERAGE_FILE: Final = "risk_coverage.csv"
+ROBUSTNESS_FILE: Final = "robustness.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Macro AUROC of a part of the records; without a value the part is too small for one."""
+
+    group: str
+    name: str
+    records: int
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoveragePoint:
+    """Share of wrong answers among the share of records that are answered."""
+
+    coverage: float
+    risk: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Robustness:
+    """Macro AUROC of pages in a style and through a camera, minus that of the standard page of the same records."""
+
+    style: str
+    camera: str
+    difference: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """All of it; `history` is head -> (epoch, macro AUROC) of the validation fold."""
+
+    slices: tuple[Slice, ...] = ()
+    coverage: tuple[CoveragePoint, ...] = ()
+    robustness: tuple[Robustness, ...] = ()
+    history: Mapping[str, Sequence[tuple[float, float]]]
+
+
+def read_beside(folder: Path, *, curves: Path | None = None) -> Beside:
+    """Read what lies in an evaluation's folder, and the curves of its model run.
+
+    Raises:
+        InputError: a file is there and is not what its writer writes.
+    """
+    return Beside(
+        slices=_slices(folder / SLICES_FILE),
+        coverage=tuple(
+            CoveragePoint(coverage=float(row["coverage"]), risk=float(row["risk"]))
+            for row in _rows(folder / COVERAGE_FILE, columns=("coverage", "risk"))
+        ),
+        robustness=tuple(
+            Robustness(
+                style=row["style"],
+                camera=row["camera"],
+                difference=float(row["difference"]),
+                low=_optional(row.get("low")),
+                high=_optional(row.get("high")),
+            )
+            for row in _rows(folder / ROBUSTNESS_FILE, columns=("style", "camera", "difference"))
+        ),
+        history=_history(curves) if curves is not None else {},
+    )
+
+
+def _slices(path: Path) -> tuple[Slice, ...]:
+    if not path.is_file():
+        return ()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(_slice(entry) for entry in content["slices"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} does not hold slices ({type(error).__name__}: {error}); run evaluate again") from None
+
+
+def _slice(entry: Mapping[str, Any]) -> Slice:
+    macro = entry.get("macro") or {}
+    return Slice(
+        group=str(entry["by"]),
+        name=str(entry["value"]),
+        records=int(entry["records"]),
+        value=macro.get("auroc"),
+        low=macro.get("auroc_low"),
+        high=macro.get("auroc_high"),
+    )
+
+
+def _history(path: Path) -> dict[str, list[tuple[float, float]]]:
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in _rows(path, columns=("epoch",)):
+        epoch = float(row.pop("epoch"))
+        for head, value in row.items():
+            if value:
+                found.setdefault(head, []).append((epoch, float(value)))
+    return found
+
+
+def _rows(path: Path, *, columns: Sequence[str]) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as opened:
+        reader = csv.DictReader(opened)
+        if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+            raise InputError(f"{path} has no column {missing[0]!r}, it has {reader.fieldnames}; produce it again")
+        return list(reader)
+
+
+def _optional(text: str | None) -> float | None:
+    return float(text) if text else None

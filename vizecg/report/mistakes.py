@@ -1,0 +1,188 @@
+"""The records a model is most wrong about, as pages with what it saw drawn over them.
+
+Only records that anybody may look at are drawn: simulated ones and those of a public database. What came on paper
+never is, whatever its source (docs/decisions/0012).
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vizecg import intake
+from vizecg.pages import PageRecipe, upload_of
+from vizecg.public import public_sources
+from vizecg.report.scored import Scored
+
+if TYPE_CHECKING:
+    from vizecg.predictor import ImageModel
+    from vizecg.records import RecordSet
+
+MOST_SHOWN: Final = 6
+PICTURE_WIDTH_PX: Final = 960
+JPEG_QUALITY: Final = 72
+_STRONGEST: Final = 0.65
+# What speaks for a class, and what against it: told apart by colour-blind readers.
+FOR: Final = (213, 94, 0)
+AGAINST: Final = (0, 114, 178)
+# A probability of 0 for what is true would be an infinite loss, and hide how wrong the others are.
+_LEAST_PROBABILITY: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One class of one record: what is written, and what was said."""
+
+    code: str
+    written: bool
+    probability: float
+    threshold: float
+
+    @property
+    def positive(self) -> bool:
+        """Whether the model gives the label."""
+        return self.probability >= self.threshold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """A record that is read wrongly; the evidence drawn on its page is that of the class it is most wrong about."""
+
+    ecg_id: int
+    loss: float
+    classes: tuple[Said, ...]
+    drawn: Said
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistakes:
+    """The worst of them, worst first; `withheld` records had a mistake and may not be shown."""
+
+    shown: tuple[Mistake, ...] = ()
+    withheld: int = 0
+    wrong: int = 0
+
+
+def worst_mistakes(
+    record_set: "RecordSet",
+    *,
+    rows: NDArray[np.int64],
+    scored: Scored,
+    network: "ImageModel",
+    recipe: PageRecipe,
+    most: int = MOST_SHOWN,
+) -> Mistakes:
+    """Find the records with the largest loss among those with a wrong label, and draw them.
+
+    Args:
+        record_set: what was scored.
+        rows: (records,) its rows, in the order of `scored`.
+        scored: what was said about them.
+        network: who said it; asked once more, for its evidence.
+        recipe: of the pages it was shown.
+        most: how many are drawn.
+    """
+    losses = record_losses(scored)
+    wrong = ((scored.probabilities >= scored.thresholds) != (scored.labels == 1)).any(axis=1)
+    allowed = _may_be_shown(record_set)[rows]
+    worst = sorted(np.flatnonzero(wrong & allowed).tolist(), key=lambda at: (-losses[at].sum(), at))[:most]
+    return Mistakes(
+        shown=tuple(
+            _mistake(
+                record_set, row=int(rows[at]), loss=losses[at], scored=scored, at=at, network=network, recipe=recipe
+            )
+            for at in worst
+        ),
+        withheld=int((wrong & ~allowed).sum()),
+        wrong=int(wrong.sum()),
+    )
+
+
+def record_losses(scored: Scored) -> NDArray[np.float64]:
+    """(records, classes) of cross-entropy: large where the model is sure, and wrong."""
+    said = np.clip(scored.probabilities, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    losses: NDArray[np.float64] = -np.log(np.where(scored.labels == 1, said, 1 - said))
+    return losses
+
+
+def overlaid(page: NDArray[np.uint8], evidence: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Tint a page as its evidence has it; ink stays black, as under a coloured film.
+
+    Args:
+        page: (height, width, 3).
+        evidence: (h, w), above 0 where the page speaks for the class and below where against; the strongest place of
+            this page gets the fullest colour.
+    """
+    size = (page.shape[1], page.shape[0])
+    strongest = max(float(np.abs(evidence).max()), 1e-9)
+    smooth = cv2.resize(evidence.astype(np.float32) / strongest, size, interpolation=cv2.INTER_LINEAR)
+    film = np.where(smooth[..., np.newaxis] > 0, FOR, AGAINST) / 255
+    strength = _STRONGEST * np.abs(smooth)[..., np.newaxis]
+    tinted = page * (1 - strength * (1 - film))
+    return np.asarray(np.clip(np.rint(tinted), 0, 255), dtype=np.uint8)
+
+
+def _may_be_shown(record_set: "RecordSet") -> NDArray[np.bool_]:
+    """(records,) drawn from a signal, and of a public source."""
+    public = record_set.table["source"].isin(public_sources(record_set.source)).to_numpy(dtype=bool)
+    return np.asarray(public & record_set.has_signal)
+
+
+def _mistake(
+    record_set: "RecordSet",
+    *,
+    row: int,
+    loss: NDArray[np.float64],
+    scored: Scored,
+    at: int,
+    network: "ImageModel",
+    recipe: PageRecipe,
+) -> Mistake:
+    classes = tuple(
+        Said(code=code, written=bool(written), probability=float(probability), threshold=float(threshold))
+        for code, written, probability, threshold in zip(
+            scored.codes, scored.labels[at], scored.probabilities[at], scored.thresholds, strict=True
+        )
+    )
+    wrong = [k for k, said in enumerate(classes) if said.positive != said.written]
+    worst = max(wrong, key=lambda k: (loss[k], -k))
+    upload = upload_of(record_set, row, copy=0, recipe=recipe)
+    return Mistake(
+        ecg_id=int(record_set.table["ecg_id"].iloc[row]),
+        loss=float(loss.sum()),
+        classes=classes,
+        drawn=classes[worst],
+        jpeg=_picture(upload.data, column=worst, network=network),
+    )
+
+
+def _picture(data: bytes, *, column: int, network: "ImageModel") -> bytes:
+    """The part of a page that the model sees, in its own colours, with one class's evidence over it."""
+    taken = intake.normalise(intake.open_upload(data), spec=network.spec)
+    evidence = network.run(taken.canonical[np.newaxis]).evidence[0, column]
+    page = _rgb(intake.decode(data))
+    factor = PICTURE_WIDTH_PX / network.spec.width_px
+    size = (PICTURE_WIDTH_PX, round(network.spec.height_px * factor))
+    enlarged = np.diag([factor, factor, 1.0]) @ taken.homography
+    field = cv2.warpPerspective(page, enlarged, size, flags=cv2.INTER_AREA, borderValue=(255, 255, 255))
+    encoded = io.BytesIO()
+    Image.fromarray(overlaid(np.asarray(field, dtype=np.uint8), evidence)).save(
+        encoded, "JPEG", quality=JPEG_QUALITY, optimize=False
+    )
+    return encoded.getvalue()
+
+
+def _rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return picture if picture.ndim == 3 else np.repeat(picture[:, :, np.newaxis], 3, axis=2)
+
+
+def most_telling(mistake: Mistake, *, most: int) -> Sequence[Said]:
+    """Classes worth naming: written, said or wrong, the most probable first."""
+    named = [said for said in mistake.classes if said.written or said.positive]
+    return sorted(named, key=lambda said: -said.probability)[:most]

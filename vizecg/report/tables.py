@@ -1,0 +1,193 @@
+"""The tables of the page: scores by class, calibration, right and wrong at the threshold, parts, robustness."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+from vizecg.report import curves
+from vizecg.report.beside import Robustness, Slice
+from vizecg.report.beside_figures import WORST_SHOWN, rows_and_columns
+from vizecg.report.scored import Scored
+from vizecg.report.svg import Axis, interval
+
+METRICS: Final[Mapping[str, tuple[str, str]]] = {
+    "auroc": (
+        "AUROC",
+        "of a record with the finding and one without, how often the one with it gets more: 0.5 is chance",
+    ),
+    "auprc": ("AUPRC", "precision averaged over all thresholds; chance is the share of records that have the finding"),
+    "recall": ("sensitivity", "share of the cases that are found (recall)"),
+    "specificity": ("specificity", "share of the records without it that are left alone"),
+    "precision": ("precision", "share that is right where the model says yes"),
+    "f1": ("F1", "sensitivity and precision in one number; low when either is"),
+    "accuracy": ("accuracy", "share of records that are right; high for a rare class even if no case is found"),
+    "brier": ("Brier", "mean squared error of the probability; 0 is perfect"),
+}
+"""Columns in their order, as far as they were measured: heading, and what it means."""
+
+CALIBRATION: Final[Mapping[str, tuple[str, str]]] = {
+    "calibration_slope": ("slope", "1 is right; below 1 the probabilities are too extreme, above too cautious"),
+    "calibration_intercept": ("intercept", "0 is right; below 0 the finding is called too often, above too seldom"),
+    "ece": ("ECE", "by how much probability and share differ on average; never 0 on few records"),
+    "ece_expected": ("ECE by chance", "what a perfectly calibrated model would show on as many records"),
+}
+LADDER: Final = 8
+"""Steps of colour on either side of a heat map's middle."""
+
+
+def class_table(content: Mapping[str, Any], *, names: Mapping[str, str]) -> str:
+    """Each metric of each class that was measured, with its interval, below the macro."""
+    shown = [name for name in METRICS if any(name in scores for scores in content["classes"].values())]
+    head = "".join(f"<th>{METRICS[name][0]}</th>" for name in shown)
+    macro = "".join(_cell(content["macro"], name) for name in shown)
+    rows = [
+        f"<tr class=macro><th scope=row>macro<small>mean of {len(content['macro_classes'])} classes</small></th>"
+        f"<td class=number></td><td class=number></td>{macro}</tr>"
+    ]
+    for code, scores in content["classes"].items():
+        cells = "".join(_cell(scores, name) for name in shown)
+        rows.append(
+            f"<tr><th scope=row>{escape(code)}<small>{escape(names.get(code, ''))}</small></th>"
+            f"<td class=number>{_count(scores, 'positives')}</td>"
+            f"<td class=number>{_number(scores.get('threshold'))}</td>{cells}</tr>"
+        )
+    return _wide(f"<thead><tr><th>class</th><th>cases</th><th>threshold</th>{head}</tr></thead>", rows) + _meanings(
+        {name: METRICS[name] for name in shown}
+    )
+
+
+def calibration_table(content: Mapping[str, Any]) -> str:
+    """Slope, intercept and calibration error of each class, as far as they were measured; else nothing."""
+    shown = [name for name in CALIBRATION if any(name in scores for scores in content["classes"].values())]
+    if not shown:
+        return ""
+    head = "".join(f"<th>{CALIBRATION[name][0]}</th>" for name in shown)
+    entries = {"macro": content["macro"], **content["classes"]}
+    rows = [
+        f"<tr{' class=macro' if at == 0 else ''}><th scope=row>{escape(code)}</th>"
+        f"{''.join(_cell(scores, name) for name in shown)}</tr>"
+        for at, (code, scores) in enumerate(entries.items())
+    ]
+    return _wide(f"<thead><tr><th>class</th>{head}</tr></thead>", rows) + _meanings(
+        {name: CALIBRATION[name] for name in shown}
+    )
+
+
+def forest(content: Mapping[str, Any], *, names: Mapping[str, str]) -> str:
+    """AUROC of each class that has one as a dot with its interval, the best on top."""
+    known = [(code, scores) for code, scores in content["classes"].items() if scores.get("auroc") is not None]
+    known.sort(key=lambda entry: -entry[1]["auroc"])
+    entries = [
+        Slice(
+            group=names.get(code, ""),
+            name=code,
+            records=int(scores.get("positives", 0)),
+            value=scores["auroc"],
+            low=scores.get("auroc_low"),
+            high=scores.get("auroc_high"),
+        )
+        for code, scores in known
+    ]
+    return _forest(entries, heading="class", counted="cases", rule=0.5) if entries else ""
+
+
+def slice_forest(slices: Sequence[Slice], *, macro: float | None) -> str:
+    """Macro AUROC of each part; the line is the whole set's."""
+    return _forest(slices, heading="part", counted="records", rule=0.5 if macro is None else macro)
+
+
+def _forest(entries: Sequence[Slice], *, heading: str, counted: str, rule: float) -> str:
+    ends = [end for entry in entries for end in (entry.value, entry.low) if end is not None]
+    scale = Axis(label="AUROC", low=min([0.5, rule, *ends]), high=1.0)
+    rows, group = [], None
+    for entry in entries:
+        if heading == "part" and entry.group != group:
+            group = entry.group
+            rows.append(f"<tr class=group><th colspan=4 scope=rowgroup>{escape(group)}</th></tr>")
+        said = _interval(entry.value, entry.low, entry.high)
+        strip = "<span class=note>too few to say</span>"
+        if entry.value is not None:
+            title = f"{entry.name}: {said}"
+            strip = interval(entry.low, entry.value, entry.high, scale=scale, title=title, rule=rule)
+        rows.append(
+            f"<tr><th scope=row>{escape(entry.name)}</th><td class=number>{entry.records:,}</td>"
+            f"<td class=drawn>{strip}</td><td class=number>{said}</td></tr>"
+        )
+    ends_of_scale = f"<span class=ends><span>{scale.low:.2f}</span><span>{scale.high:.2f}</span></span>"
+    head = f"<tr><th>{heading}</th><th>{counted}</th><th>{ends_of_scale}</th><th>AUROC</th></tr>"
+    return f"<table class=forest><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def confusions(scored: Scored) -> str:
+    """Written against said for each of the commonest classes at its threshold."""
+    return "".join(_confusion(scored, k) for k in scored.panels())
+
+
+def _confusion(scored: Scored, k: int) -> str:
+    counts = curves.confusion(scored.labels[:, k], scored.probabilities[:, k] >= scored.thresholds[k])
+    has, has_not = counts.found + counts.missed, counts.false_alarms + counts.rightly_not
+    return (
+        f"<table class=confusion><caption>{escape(scored.codes[k])}</caption>"
+        "<tr><td></td><th scope=col>said yes</th><th scope=col>said no</th></tr>"
+        f"<tr><th scope=row>has it</th>{_shaded(counts.found, has)}{_shaded(counts.missed, has)}</tr>"
+        f"<tr><th scope=row>has it not</th>{_shaded(counts.false_alarms, has_not)}"
+        f"{_shaded(counts.rightly_not, has_not)}</tr></table>"
+    )
+
+
+def _shaded(count: int, of: int) -> str:
+    share = count / of if of else 0.0
+    return f'<td class="number h{round(share * LADDER)}">{count:,}<small>{share:.0%}</small></td>'
+
+
+def robustness_table(cells: Sequence[Robustness]) -> str:
+    """Style by camera, each the difference to the standard page of the same records, coloured by how much is lost."""
+    styles, cameras = rows_and_columns(cells)
+    found = {(cell.style, cell.camera): cell for cell in cells}
+    limit = max(WORST_SHOWN, *(abs(cell.difference) for cell in cells))
+    head = "".join(f"<th scope=col>{escape(camera)}</th>" for camera in cameras)
+    rows = [
+        f"<tr><th scope=row>{escape(style)}</th>"
+        + "".join(_robust(found.get((style, camera)), limit=limit) for camera in cameras)
+        + "</tr>"
+        for style in styles
+    ]
+    return _wide(f"<thead><tr><th>style</th>{head}</tr></thead>", rows, kind="heat")
+
+
+def _robust(cell: Robustness | None, *, limit: float) -> str:
+    if cell is None:
+        return "<td class=number>–</td>"
+    step = round(min(abs(cell.difference) / limit, 1.0) * LADDER)
+    span = "" if cell.low is None or cell.high is None else f"<small>{cell.low:+.3f} to {cell.high:+.3f}</small>"
+    return f'<td class="number {"l" if cell.difference < 0 else "h"}{step}">{cell.difference:+.3f}{span}</td>'
+
+
+def _wide(head: str, rows: Sequence[str], *, kind: str = "scores") -> str:
+    """A table that scrolls by itself where the screen is narrow."""
+    return f"<div class=wide tabindex=0><table class={kind}>{head}<tbody>{''.join(rows)}</tbody></table></div>"
+
+
+def _meanings(metrics: Mapping[str, tuple[str, str]]) -> str:
+    items = "".join(f"<div><dt>{name}</dt><dd>{meaning}</dd></div>" for name, meaning in metrics.values())
+    return f"<details><summary>What the columns mean</summary><dl>{items}</dl></details>"
+
+
+def _cell(scores: Mapping[str, Any], name: str) -> str:
+    value, low, high = (scores.get(key) for key in (name, f"{name}_low", f"{name}_high"))
+    span = "" if low is None or high is None else f"<small>{low:.2f}–{high:.2f}</small>"
+    return f"<td class=number>{_number(value)}{span}</td>"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _count(scores: Mapping[str, Any], name: str) -> str:
+    return f"{scores[name]:,}" if name in scores else "–"
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.2f}–{high:.2f})"
