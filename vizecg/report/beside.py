@@ -19,7 +19,7 @@ ROBUSTNESS_FILE: Final = "robustness.csv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Macro AUROC of a part of the records; without a value the part is too small for one."""
+    """Macro AUROC of a part of the records; without a value, `reason` says why, and else why it is not compared."""
 
     group: str
     name: str
@@ -27,14 +27,18 @@ class Slice:
     value: float | None
     low: float | None
     high: float | None
+    reason: str = ""
+    p: float | None = None
+    """Of no difference to the other records, corrected for how many parts were asked about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoveragePoint:
-    """Share of wrong answers among the share of records that are answered."""
+    """Of the share of records that are answered: share of wrong labels, and of records with any label wrong."""
 
-    coverage: float
-    risk: float
+    answered: float
+    labels_wrong: float
+    records_wrong: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +69,15 @@ def read_beside(folder: Path, *, curves: Path | None = None) -> Beside:
         InputError: a file is there and is not what its writer writes.
     """
     return Beside(
-        slices=_slices(folder / SLICES_FILE),
+        slices=read_slices(folder / SLICES_FILE),
         coverage=tuple(
-            CoveragePoint(coverage=float(row["coverage"]), risk=float(row["risk"]))
-            for row in _rows(folder / COVERAGE_FILE, columns=("coverage", "risk"))
+            CoveragePoint(
+                answered=float(row["answered_share"]),
+                labels_wrong=float(row["error_rate"]),
+                records_wrong=float(row["mismatch_rate"]),
+            )
+            for row in _rows(folder / COVERAGE_FILE, columns=("answered_share", "error_rate", "mismatch_rate"))
+            if row["error_rate"]
         ),
         robustness=tuple(
             Robustness(
@@ -84,7 +93,12 @@ def read_beside(folder: Path, *, curves: Path | None = None) -> Beside:
     )
 
 
-def _slices(path: Path) -> tuple[Slice, ...]:
+def read_slices(path: Path) -> tuple[Slice, ...]:
+    """Read the parts that were scored, and those too small to be.
+
+    Raises:
+        InputError: the file is there and does not hold them.
+    """
     if not path.is_file():
         return ()
     try:
@@ -95,14 +109,15 @@ def _slices(path: Path) -> tuple[Slice, ...]:
 
 
 def _slice(entry: Mapping[str, Any]) -> Slice:
-    macro = entry.get("macro") or {}
     return Slice(
-        group=str(entry["by"]),
+        group=str(entry["kind"]),
         name=str(entry["value"]),
         records=int(entry["records"]),
-        value=macro.get("auroc"),
-        low=macro.get("auroc_low"),
-        high=macro.get("auroc_high"),
+        value=entry["auroc"],
+        low=entry["auroc_low"],
+        high=entry["auroc_high"],
+        reason=entry.get("reason") or "",
+        p=entry.get("p_holm"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,7 @@ from vizecg.report.beside import Beside, CoveragePoint, Robustness, Slice
 from vizecg.report.canvas import figure_of, save
 from vizecg.report.scored import COLOURS
 
+NAME_LETTERS: Final = 36
 WORST_SHOWN: Final = 0.2
 """Difference of macro AUROC at which a heat map's colour is full, or the largest there is, if that is more."""
 
@@ -31,7 +33,7 @@ def _draw_slices(path: Path, slices: Sequence[Slice], *, left_out: int, note: st
         if part.low is not None and part.high is not None:
             axes.plot([part.low, part.high], [at, at], color="0.6", linewidth=1.4, solid_capstyle="butt")
         axes.plot(part.value or 0.0, at, "o", color=COLOURS[0], markersize=4)
-    names = [f"{part.group}: {part.name} ({part.records})" for part in reversed(slices)]
+    names = [f"{shorten(f'{part.group}: {part.name}', NAME_LETTERS)} ({part.records})" for part in reversed(slices)]
     axes.set_yticks(range(len(slices)), names, fontsize=8)
     axes.axvline(0.5, color="0.7", linewidth=0.8)
     axes.set(xlabel="macro AUROC (95 % interval where there is one)", ylim=(-0.7, len(slices) - 0.3))
@@ -41,11 +43,15 @@ def _draw_slices(path: Path, slices: Sequence[Slice], *, left_out: int, note: st
 
 def _draw_coverage(path: Path, points: Sequence[CoveragePoint], *, note: str) -> None:
     figure, (axes,) = figure_of(1, width_in=5.6, height_in=4.2)
-    ordered = sorted(points, key=lambda point: point.coverage)
-    axes.plot([point.coverage for point in ordered], [point.risk for point in ordered], color=COLOURS[0], linewidth=1.6)
+    ordered = sorted(points, key=lambda point: point.answered)
+    answered = [point.answered for point in ordered]
+    axes.plot(answered, [point.labels_wrong for point in ordered], color=COLOURS[0], linewidth=1.6, label="labels")
+    records = [point.records_wrong for point in ordered]
+    axes.plot(answered, records, color=COLOURS[1], linewidth=1.6, label="records with any label wrong")
+    axes.legend(frameon=False, fontsize=8)
     axes.set(
         xlabel="share of records that are answered",
-        ylabel="share of wrong answers",
+        ylabel="share wrong",
         title="Risk against coverage",
         xlim=(0, 1),
         ylim=(0, None),

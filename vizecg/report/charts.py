@@ -8,7 +8,7 @@ from typing import Final
 from vizecg.report import curves
 from vizecg.report.beside import Beside, CoveragePoint
 from vizecg.report.scored import Line, Scored
-from vizecg.report.svg import Axis, Place, Plot, kind_of, legend
+from vizecg.report.svg import Axis, Place, Plot, kind_of, legend, round_ticks
 
 SHARE: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -30,10 +30,8 @@ class Chart:
 
 
 def class_charts(scored: Scored) -> list[Chart]:
-    """ROC, precision and recall, reliability: a line for each class; nothing where no class has a line."""
-    if not scored.drawable():
-        return []
-    return [_roc(scored), _precision_recall(scored), _reliability(scored)]
+    """ROC, and precision and recall: a line for each class; nothing where no class has a line."""
+    return [_roc(scored), _precision_recall(scored)] if scored.drawable() else []
 
 
 def sweep_charts(scored: Scored) -> list[str]:
@@ -44,22 +42,25 @@ def sweep_charts(scored: Scored) -> list[str]:
 
 def coverage_chart(points: Sequence[CoveragePoint]) -> Chart:
     """Risk against coverage."""
-    ordered = sorted((point.coverage, point.risk) for point in points)
-    highest = max(max(risk for _, risk in ordered) * 1.1, 0.05)
-    ticks = [round(highest * step / 4, 3) for step in range(5)]
+    ordered = sorted(points, key=lambda point: point.answered)
+    ticks = round_ticks(max(*(point.records_wrong for point in ordered), 0.05))
     plot = Plot(
-        x=Axis(label="share of records that are answered"), y=Axis(label="share wrong", high=highest, ticks=ticks)
+        x=Axis(label="share of records that are answered"), y=Axis(label="share wrong", high=ticks[-1], ticks=ticks)
     )
+    labels: list[Place] = [(point.answered, point.labels_wrong) for point in ordered]
+    records: list[Place] = [(point.answered, point.records_wrong) for point in ordered]
+    lines = [("k0", "labels", labels), ("k1", "records with any label wrong", records)]
     name = "Risk against coverage"
     return Chart(
         name=name,
-        reading="To the left the model answers only where it is surest; the lower the line is there, the more is "
-        "gained by leaving the unsure records to a person.",
+        reading="To the left the model answers only where it is clearest; the lower a line is there, the more is "
+        "gained by leaving the unclear records to a person.",
         drawing=plot.drawn(
             title=name,
-            about="Share of wrong answers by share of answered records",
-            marks=[plot.line(ordered, kind="k0")],
-        ),
+            about="Share wrong by share of answered records",
+            marks=[plot.line(places, kind=kind, title=said) for kind, said, places in lines],
+        )
+        + legend([(kind, said) for kind, said, _ in lines]),
     )
 
 
@@ -114,7 +115,8 @@ def _precision_recall(scored: Scored) -> Chart:
     )
 
 
-def _reliability(scored: Scored) -> Chart:
+def reliability_chart(scored: Scored) -> Chart:
+    """Observed share by mean probability, a line for each class that has one."""
     plot = Plot(x=Axis(label="probability said"), y=Axis(label="share that has it"))
     marks = [plot.line([(0, 0), (1, 1)], kind="rule")]
     for line in scored.lines():

@@ -11,7 +11,14 @@ from vizecg.labels import LabelClass
 from vizecg.report import tables
 from vizecg.report.beside import Beside, read_beside
 from vizecg.report.beside_figures import write_beside_figures
-from vizecg.report.charts import SWEEP_LINES, class_charts, coverage_chart, history_chart, sweep_charts
+from vizecg.report.charts import (
+    SWEEP_LINES,
+    class_charts,
+    coverage_chart,
+    history_chart,
+    reliability_chart,
+    sweep_charts,
+)
 from vizecg.report.mistakes import Mistake, Mistakes, Said, most_telling
 from vizecg.report.page_style import STYLE
 from vizecg.report.scored import Scored
@@ -77,9 +84,9 @@ def render_page(
         + _forest(content, names=names)
         + _figures(scored)
         + _thresholds(scored, point=point)
-        + _calibration(content)
+        + _calibration(content, scored=scored)
         + _slices(beside, content=content)
-        + _coverage(beside)
+        + _coverage(beside, content=content)
         + _robustness(beside)
         + _mistakes(mistakes)
         + _history(beside)
@@ -179,17 +186,19 @@ def _thresholds(scored: Scored, *, point: Mapping[str, Any]) -> str:
     return _section("Thresholds", f"<p class=note>{escape(told)}</p>{swept}{confused}")
 
 
-def _calibration(content: Mapping[str, Any]) -> str:
+def _calibration(content: Mapping[str, Any], *, scored: Scored) -> str:
     table = tables.calibration_table(content)
-    return _section("Calibration", table) if table else ""
+    chart = reliability_chart(scored).html() if scored.drawable() else ""
+    return _section("Calibration", chart + table) if chart or table else ""
 
 
 def _slices(beside: Beside, *, content: Mapping[str, Any]) -> str:
     if not beside.slices:
         return ""
     reading = (
-        "Each row is a part of the records; the upright line is the score of all of them. A bar wholly to the left of "
-        "the line is a group the model serves worse; a wide bar says only that the group is small."
+        "Each row is a part of the records; the upright line is the score of all of them. A bar far to the left is a "
+        "group the model may serve worse, a wide one says only that the group is small; where a difference to the "
+        "other records is beyond chance, the row says so."
     )
     return _section(
         "Parts of the records",
@@ -197,10 +206,18 @@ def _slices(beside: Beside, *, content: Mapping[str, Any]) -> str:
     )
 
 
-def _coverage(beside: Beside) -> str:
+def _coverage(beside: Beside, *, content: Mapping[str, Any]) -> str:
     if not beside.coverage:
         return ""
-    return _section("When it leaves the answer to a person", coverage_chart(beside.coverage).html())
+    abstain = content.get("abstain") or {}
+    told = ""
+    if abstain.get("error_rate") is not None:
+        told = (
+            f"<p class=note>At the margin in use, {abstain['margin']:g}, it answers {abstain['answered_share']:.0%} of "
+            f"the records; of these {abstain['mismatch_rate']:.0%} have a wrong label, and {abstain['error_rate']:.1%} of "
+            "all labels are wrong.</p>"
+        )
+    return _section("When it leaves the answer to a person", told + coverage_chart(beside.coverage).html())
 
 
 def _robustness(beside: Beside) -> str:
@@ -208,7 +225,7 @@ def _robustness(beside: Beside) -> str:
         return ""
     reading = (
         "Each field is the macro AUROC on pages of that style through that camera, minus that on the clean standard "
-        "page of the same records: below 0 the model loses by it, and the darker, the more."
+        "page of the same records: below 0 the model loses by it; the stronger the colour, the more."
     )
     return _section("Other papers and cameras", tables.robustness_table(beside.robustness) + _reading(reading))
 
@@ -229,7 +246,7 @@ def _mistakes(mistakes: Mistakes) -> str:
         "sees; colours are each page's own, so they cannot be compared between pages."
     )
     shown = "".join(_mistake(mistake) for mistake in mistakes.shown)
-    return _section("Worst mistakes", f"<p class=note>{told}</p>{_reading(reading)}{shown}")
+    return _section("Worst mistakes", f"<p class=note>{told}</p>{_reading(reading)}<div class=mistakes>{shown}</div>")
 
 
 def _mistake(mistake: Mistake) -> str:

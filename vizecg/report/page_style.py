@@ -56,6 +56,8 @@ figcaption b, .reading b {{ color: var(--ink); font-weight: 600; }}
 .panels {{ display: grid; gap: .8rem 1.4rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 13.5rem), 1fr)); }}
 .panels h3 {{ margin: 0; }}
+.panels .plot {{ max-width: 18rem; }}
+section > ul {{ margin: 0; }}
 .plot {{ display: block; width: 100%; max-width: 30rem; height: auto; font-size: 12px; }}
 .plot text {{ fill: var(--soft); }}
 .axis path {{ fill: none; stroke: var(--soft); stroke-width: 1; }}
@@ -85,16 +87,24 @@ polyline.rule {{ stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 4 4; 
 .confusion th[scope=col] {{ text-align: right; }}
 .confusion td.number, .heat td {{ padding: .35rem .5rem; border: 2px solid var(--card); border-radius: 6px; }}
 .confusion small, .heat small {{ color: inherit; opacity: .8; }}
+.confusion tr > th:first-child, .heat tbody th {{ vertical-align: middle; }}
 .heat thead th {{ text-align: right; padding: .2rem .5rem; }}
 .heat thead th:first-child {{ text-align: left; }}
-{_shades()}.mistake {{ margin-top: 1.2rem; }}
+{_shades()}.mistakes {{ display: grid; gap: 1.2rem 1.6rem; margin-top: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }}
 .mistake img {{ display: block; width: 100%; height: auto; border: 1px solid var(--line); border-radius: 6px;
   background: #fff; }}
 @media (max-width: 34rem) {{ body {{ padding: 1.5rem .7rem 3rem; }} section {{ padding: .9rem .9rem; }}
-  dl div {{ grid-template-columns: 1fr; gap: 0; }} .drawn, .forest thead th:nth-child(3) {{ width: 34%; }} }}
+  dl div {{ grid-template-columns: 1fr; gap: 0; }} .plot {{ font-size: 15px; }}
+  .forest tr {{ display: grid; grid-template-columns: auto 1fr; column-gap: .8rem; align-items: baseline;
+  border-top: 1px solid var(--line); }} .forest thead tr, .forest tbody tr:first-child {{ border-top: 0; }}
+  .forest td, .forest tbody th {{ border-top: 0; }} .forest tr > th:first-child {{ grid-column: 1 / -1; }}
+  .forest td:nth-child(2) {{ padding-left: 0; }} .forest .drawn, .forest thead th:nth-child(3) {{ order: 4; grid-column: 1 / -1; width: auto;
+  padding: 0 .6rem .3rem; }} }}
 @media print {{ * {{ print-color-adjust: exact; }} body {{ max-width: none; padding: 0; font-size: 12px; }}
   section {{ break-inside: auto; }} figure, tr, .confusion, .panels > div {{ break-inside: avoid; }}
-  h2, h3 {{ break-after: avoid; }} .wide {{ overflow: visible; }}
+  h2, h3 {{ break-after: avoid; }} .wide {{ overflow: visible; }} .mistakes {{ grid-template-columns: 1fr 1fr; }}
+  .plot {{ max-width: 20rem; }}
   .scores td, .scores th {{ padding-right: .3rem; font-size: .72rem; }}
   .scores th:first-child {{ min-width: 0; }} }}
 """

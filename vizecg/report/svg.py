@@ -3,6 +3,7 @@
 Colours are classes of the page's style sheet (`k0` … `k6`, `others`, `axis`), never written into the drawing.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -10,7 +11,7 @@ from typing import Final
 
 from vizecg.report.scored import COLOURS
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 10.0, 42.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 12.0, 10.0, 42.0
 # Points closer than this to the last one drawn are left out, which nobody sees; the last one never is.
 _NEAREST: Final = 0.8
 _NEAREST_OF_MANY: Final = 3.0
@@ -88,6 +89,14 @@ class Plot:
         parts.append(_text((left + right) / 2, self.height - 6, self.x.label, anchor="middle"))
         parts.append(_text(12, middle, self.y.label, anchor="middle", turned=True))
         return "".join(parts)
+
+
+def round_ticks(highest: float) -> list[float]:
+    """Up to six ticks from 0 to the first at or above `highest`, at steps of 1, 2 or 5 times a power of ten."""
+    rough = highest / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * (1 - 1e-9))
+    return [round(at * step, 10) for at in range(math.ceil(highest / step - 1e-9) + 1)]
 
 
 def legend(entries: Sequence[tuple[str, str]]) -> str:

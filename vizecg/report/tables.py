@@ -31,6 +31,7 @@ CALIBRATION: Final[Mapping[str, tuple[str, str]]] = {
     "ece": ("ECE", "by how much probability and share differ on average; never 0 on few records"),
     "ece_expected": ("ECE by chance", "what a perfectly calibrated model would show on as many records"),
 }
+ALPHA: Final = 0.05
 LADDER: Final = 8
 """Steps of colour on either side of a heat map's middle."""
 
@@ -105,17 +106,23 @@ def _forest(entries: Sequence[Slice], *, heading: str, counted: str, rule: float
             group = entry.group
             rows.append(f"<tr class=group><th colspan=4 scope=rowgroup>{escape(group)}</th></tr>")
         said = _interval(entry.value, entry.low, entry.high)
-        strip = "<span class=note>too few to say</span>"
+        strip = f"<span class=note>{escape(entry.reason or 'too few to say')}</span>"
         if entry.value is not None:
             title = f"{entry.name}: {said}"
             strip = interval(entry.low, entry.value, entry.high, scale=scale, title=title, rule=rule)
         rows.append(
             f"<tr><th scope=row>{escape(entry.name)}</th><td class=number>{entry.records:,}</td>"
-            f"<td class=drawn>{strip}</td><td class=number>{said}</td></tr>"
+            f"<td class=drawn>{strip}</td><td class=number>{said}{_beyond(entry)}</td></tr>"
         )
     ends_of_scale = f"<span class=ends><span>{scale.low:.2f}</span><span>{scale.high:.2f}</span></span>"
     head = f"<tr><th>{heading}</th><th>{counted}</th><th>{ends_of_scale}</th><th>AUROC</th></tr>"
     return f"<table class=forest><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _beyond(entry: Slice) -> str:
+    if entry.p is None or entry.p > ALPHA:
+        return ""
+    return f"<small>differs from the others (p {'below 0.001' if entry.p < 0.001 else f'{entry.p:.3f}'})</small>"
 
 
 def confusions(scored: Scored) -> str:
@@ -159,8 +166,10 @@ def _robust(cell: Robustness | None, *, limit: float) -> str:
     if cell is None:
         return "<td class=number>–</td>"
     step = round(min(abs(cell.difference) / limit, 1.0) * LADDER)
-    span = "" if cell.low is None or cell.high is None else f"<small>{cell.low:+.3f} to {cell.high:+.3f}</small>"
-    return f'<td class="number {"l" if cell.difference < 0 else "h"}{step}">{cell.difference:+.3f}{span}</td>'
+    span = (
+        "" if cell.low is None or cell.high is None else f"<small>{_signed(cell.low)} to {_signed(cell.high)}</small>"
+    )
+    return f'<td class="number {"l" if cell.difference < 0 else "h"}{step}">{_signed(cell.difference)}{span}</td>'
 
 
 def _wide(head: str, rows: Sequence[str], *, kind: str = "scores") -> str:
@@ -175,12 +184,22 @@ def _meanings(metrics: Mapping[str, tuple[str, str]]) -> str:
 
 def _cell(scores: Mapping[str, Any], name: str) -> str:
     value, low, high = (scores.get(key) for key in (name, f"{name}_low", f"{name}_high"))
-    span = "" if low is None or high is None else f"<small>{low:.2f}–{high:.2f}</small>"
+    # Of negative ends, a dash between them would read as a third minus.
+    between = " to " if low is not None and low < 0 else "–"
+    span = (
+        ""
+        if low is None or high is None
+        else f"<small>{_number(low, digits=2)}{between}{_number(high, digits=2)}</small>"
+    )
     return f"<td class=number>{_number(value)}{span}</td>"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _number(value: float | None, *, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def _count(scores: Mapping[str, Any], name: str) -> str:
