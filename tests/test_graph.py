@@ -97,8 +97,8 @@ THROUGH_FILES: dict[str, set[str]] = {
     "train": DRAWING | RECORDS,
     "evaluate": {"export", "modelrun", "models", "recipe", *RECORDS},
     "register": {
-        *("bootstrap", "calibration", "camera", "comparison", "metrics", "modelrun", "pages", "recipe", "report"),
-        *("slices", *RECORDS),
+        *("bootstrap", "calibration", "camera", "comparison", "metrics", "modelrun", "pages", "recipe", "slices"),
+        *("webpage", *RECORDS),
     },
 }
 

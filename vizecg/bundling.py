@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vizecg import bundle, intake, model_card, modelrun, publish
+from vizecg import bundle, intake, model_card, modelrun, publish, report
 from vizecg import evaluation as evaluations
 from vizecg.bundle import (
     ClassEntry,
@@ -90,7 +90,8 @@ def build(staging: Path, *, model_run: Path, evaluation: Path, goldens: int, tol
     (staging / bundle.CONTRACT_FILE).write_text(publish.to_json(contract.model_dump(mode="json")), encoding="utf-8")
     model = ImageModel(staging / bundle.ONNX_FILE, sources.spec)
     _write_goldens(staging, pages=textbook_pages(goldens), model=model, operating_point=sources.operating_point)
-    card = model_card.write(contract, scores=sources.scores, description=sources.description)
+    slices = report.read_slices(evaluation / report.SLICES_FILE)
+    card = model_card.write(contract, scores=sources.scores, description=sources.description, slices=slices)
     (staging / bundle.MODEL_CARD_FILE).write_text(card, encoding="utf-8")
     return sources
 

@@ -3,6 +3,7 @@
 From labels and probabilities alone, but for the mistakes drawn as pages, which are of public or simulated records.
 """
 
+from vizecg.report.beside import SLICES_FILE, Slice, read_slices
 from vizecg.report.curves import reliability, write_tables
 from vizecg.report.figures import write_figures
 from vizecg.report.mistakes import Mistakes, worst_mistakes
@@ -11,10 +12,13 @@ from vizecg.report.scored import Line, Scored
 
 __all__ = [
     "PAGE_FILE",
+    "SLICES_FILE",
     "Line",
     "Mistakes",
     "Scored",
+    "Slice",
     "Subject",
+    "read_slices",
     "reliability",
     "worst_mistakes",
     "write_figures",

@@ -214,8 +214,8 @@ def _coverage(beside: Beside, *, content: Mapping[str, Any]) -> str:
     if abstain.get("error_rate") is not None:
         told = (
             f"<p class=note>At the margin in use, {abstain['margin']:g}, it answers {abstain['answered_share']:.0%} of "
-            f"the records; of these {abstain['mismatch_rate']:.0%} have a wrong label, and {abstain['error_rate']:.1%} of "
-            "all labels are wrong.</p>"
+            f"the records; of these {abstain['mismatch_rate']:.0%} have a wrong label, and {abstain['error_rate']:.1%} "
+            "of all labels are wrong.</p>"
         )
     return _section("When it leaves the answer to a person", told + coverage_chart(beside.coverage).html())
 

@@ -99,11 +99,13 @@ polyline.rule {{ stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 4 4; 
   .forest tr {{ display: grid; grid-template-columns: auto 1fr; column-gap: .8rem; align-items: baseline;
   border-top: 1px solid var(--line); }} .forest thead tr, .forest tbody tr:first-child {{ border-top: 0; }}
   .forest td, .forest tbody th {{ border-top: 0; }} .forest tr > th:first-child {{ grid-column: 1 / -1; }}
-  .forest td:nth-child(2) {{ padding-left: 0; }} .forest .drawn, .forest thead th:nth-child(3) {{ order: 4; grid-column: 1 / -1; width: auto;
+  .forest td:nth-child(2) {{ padding-left: 0; }}
+  .forest .drawn, .forest thead th:nth-child(3) {{ order: 4; grid-column: 1 / -1; width: auto;
   padding: 0 .6rem .3rem; }} }}
 @media print {{ * {{ print-color-adjust: exact; }} body {{ max-width: none; padding: 0; font-size: 12px; }}
   section {{ break-inside: auto; }} figure, tr, .confusion, .panels > div {{ break-inside: avoid; }}
-  h2, h3 {{ break-after: avoid; }} .wide {{ overflow: visible; }} .mistakes {{ grid-template-columns: 1fr 1fr; }}
+  h2, h3 {{ break-after: avoid; }} .wide {{ overflow: visible; }}
+  .mistakes {{ grid-template-columns: 1fr 1fr; }}
   .plot {{ max-width: 20rem; }}
   .scores td, .scores th {{ padding-right: .3rem; font-size: .72rem; }}
   .scores th:first-child {{ min-width: 0; }} }}
