@@ -85,7 +85,7 @@ def _data(contract: Contract, *, scores: dict[str, Any], description: dict[str, 
     number = f"{learned:,} records" if learned else "the labelled records"
     paper = f", {on_paper:,} of them on paper alone" if on_paper else ""
     left_out = description.get("learned_from", {}).get("pages_left_out", 0)
-    unread = f" {left_out:,} pages that the intake took for no ECG were not learned from." if left_out else ""
+    unread = f" Pages not learned from, because the intake took them for no ECG: {left_out:,}." if left_out else ""
     return f"""## Data
 
 From {_population(description["source"], simulated=contract.simulated)}. Folds 1 to 8 taught it ({number}{paper}), \
@@ -151,7 +151,7 @@ Fitted on fold 9, measured on fold 10. A slope below 1 says that probabilities a
 def _parts_of_records(slices: Sequence[Slice]) -> str:
     scored = [part for part in slices if part.value is not None]
     rows = "\n".join(
-        f"| {part.group} | {part.name} | {part.records} | {_interval(part.value, part.low, part.high)} "
+        f"| {_plain(part.group)} | {_plain(part.name)} | {part.records} | {_interval(part.value, part.low, part.high)} "
         f"| {'' if part.p is None else f'{part.p:.3f}'} |"
         for part in scored
     )
@@ -164,6 +164,11 @@ the other records, corrected for how many parts were asked about.
 | of | part | records | macro AUROC | p |
 |---|---|---|---|---|
 {rows}"""
+
+
+def _plain(text: str) -> str:
+    """Text that cannot end its cell of a table."""
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def _reading(contract: Contract, *, scores: dict[str, Any]) -> str:
