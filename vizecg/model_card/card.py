@@ -158,7 +158,7 @@ def _parts_of_records(slices: Sequence[Slice]) -> str:
     small = len(slices) - len(scored)
     return f"""## Parts of the records
 
-Macro AUROC of each part of fold 10 that is large enough; {small} others were too small. p is that of no difference to \
+Macro AUROC of each part of fold 10 that is large enough; too small were {small}. p is that of no difference to \
 the other records, corrected for how many parts were asked about.
 
 | of | part | records | macro AUROC | p |
