@@ -158,7 +158,7 @@ def print_spreads(real: Data, simulated: Data) -> None:
 def train(data: Data, *, epochs: int) -> ResNet1dWang:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    network = ResNet1dWang(classes=len(TASK.codes))
+    network = ResNet1dWang(leads=len(LEADS), labels=len(TASK.codes))
     signals = torch.from_numpy(data.signals_uv.astype(np.float32) / 1000)
     labels = torch.from_numpy(data.labels.astype(np.float32))
     steps = epochs * -(-len(signals) // 64)

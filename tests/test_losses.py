@@ -22,7 +22,7 @@ TEACHER = torch.tensor([[1.3, -2.2, 3.0], [-2.0, 0.5, -0.7]])
 
 
 def logits(**heads):
-    return Logits(**({"image": STUDENT, "signal": None, "fused": None} | heads))
+    return Logits(**({"scored": STUDENT, "signal": None, "fused": None} | heads))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 5.0])
@@ -128,7 +128,7 @@ def test_a_record_on_paper_counts_for_the_image_head_and_for_nothing_else():
 
 def test_no_lesson_reaches_a_record_on_paper():
     student = STUDENT.clone().requires_grad_()
-    made = Logits(image=student, signal=TEACHER[1:], fused=2 * TEACHER[1:])
+    made = Logits(scored=student, signal=TEACHER[1:], fused=2 * TEACHER[1:])
     parts = total_loss(made, torch.zeros(2, 3), has_signal=torch.tensor([False, True]), **WEIGHTS)
     (gradient,) = torch.autograd.grad(parts.distillation, student)
     assert (gradient[0] == 0).all()
@@ -190,7 +190,7 @@ def test_a_record_nobody_was_asked_about_learns_from_its_labels_alone():
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_a_symmetric_lesson_moves_the_teacher_too_and_leaves_the_students_as_it_is(symmetric):
     student, teacher = STUDENT.clone().requires_grad_(), TEACHER.clone().requires_grad_()
-    made = Logits(image=student, signal=teacher, fused=None)
+    made = Logits(scored=student, signal=teacher)
     parts = total_loss(made, torch.zeros(2, 3), symmetric=symmetric, **ONE_TEACHER)
     to_student, to_teacher = torch.autograd.grad(parts.distillation, (student, teacher), allow_unused=True)
     one = STUDENT.clone().requires_grad_()

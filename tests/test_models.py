@@ -43,8 +43,8 @@ def test_every_head_answers_every_label(model):
 
 def test_changing_the_signal_cannot_change_the_served_logits(model):
     one, other = model(images(), signals(seed=1)), model(images(), 100 * signals(seed=2))
-    assert torch.equal(one.image, other.image)
-    assert torch.equal(one.image, model.predict_image(images()))
+    assert torch.equal(one.scored, other.scored)
+    assert torch.equal(one.scored, model.predict_image(images()))
     assert not torch.allclose(one.signal, other.signal)
     assert not torch.allclose(one.fused, other.fused)
 
@@ -52,7 +52,7 @@ def test_changing_the_signal_cannot_change_the_served_logits(model):
 def test_no_gradient_flows_from_the_served_logits_to_the_signal(model):
     signal_mv = signals().requires_grad_()
     logits = model(images(), signal_mv)
-    (gradient,) = torch.autograd.grad(logits.image.sum(), signal_mv, allow_unused=True, retain_graph=True)
+    (gradient,) = torch.autograd.grad(logits.scored.sum(), signal_mv, allow_unused=True, retain_graph=True)
     assert gradient is None
     (gradient,) = torch.autograd.grad(logits.fused.sum(), signal_mv)
     assert gradient.abs().sum() > 0
@@ -95,7 +95,7 @@ def test_one_switch_takes_one_part_out(switch, absent):
         assert any(part in name for name in whole.state_dict())
         assert not any(part in name for name in ablated.state_dict())
     logits = ablated.eval()(images(), signals())
-    assert logits.image.shape == (2, 5)
+    assert logits.scored.shape == (2, 5)
     assert (logits.fused is None) == (switch == "signal")
 
 

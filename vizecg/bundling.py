@@ -100,11 +100,16 @@ def read_sources(model_run: Path, *, evaluation: Path) -> Sources:
     """Verify both folders, and that the one was scored which is bundled.
 
     Raises:
-        InputError: they are missing, damaged, or not of one model.
+        InputError: they are missing, damaged, not of one model, or of a rival.
     """
     run_manifest = publish.verify(model_run, kind=modelrun.MODEL_RUN, schema_version=modelrun.SCHEMA_VERSION)
     scored = publish.verify(evaluation, kind=evaluations.EVALUATION, schema_version=evaluations.SCHEMA_VERSION)
     description = _json(model_run / modelrun.DESCRIPTION_FILE)
+    if (architecture := modelrun.architecture_of(description)) != "vizecgnet":
+        raise InputError(
+            f"{model_run} is a rival ({architecture}), trained to compare with and never served; set "
+            "train.model.architecture to vizecgnet and run train and evaluate again"
+        )
     scores = _json(evaluation / evaluations.SCORES_FILE)
     if (scored_run := scores.get("model_run")) != run_manifest.digest:
         raise InputError(
@@ -148,11 +153,11 @@ def check_torch_agrees(staging: Path, *, description: dict[str, Any], tolerance:
     import torch
     from safetensors.torch import load_file
 
-    from vizecg.models import build_model
+    from vizecg.models import empty_model, page_network
     from vizecg.recipe import ModelConfig
 
     labels = len(description["classes"])
-    network = build_model(ModelConfig.model_validate(description["config"]), labels=labels, seed=0)
+    network = page_network(empty_model(ModelConfig.model_validate(description["config"]), labels=labels))
     network.load_state_dict(load_file(staging / bundle.WEIGHTS_FILE))
     network.eval()
     for golden in bundle.read_goldens(staging):

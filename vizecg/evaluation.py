@@ -21,6 +21,7 @@ from vizecg.operating_point import OperatingPoint
 from vizecg.pages import PageRecipe, take_in, upload_of
 from vizecg.predictor import ImageModel
 from vizecg.progress import tracked
+from vizecg.recipe import SIGNAL_READERS
 from vizecg.records import TEST_FOLD, VALIDATION_FOLD, RecordSet
 from vizecg.slices import SliceScore, summary, write_slices
 
@@ -68,10 +69,15 @@ def read_model(model_run: Path, *, threads: int) -> Model:
     """Verify a model run and open its ONNX file.
 
     Raises:
-        InputError: it is not there, damaged, or no model.
+        InputError: it is not there, damaged, no model, or of one that reads the signal.
     """
     manifest = publish.verify(model_run, kind=modelrun.MODEL_RUN, schema_version=modelrun.SCHEMA_VERSION)
     description = json.loads((model_run / modelrun.DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    if (architecture := modelrun.architecture_of(description)) in SIGNAL_READERS:
+        raise InputError(
+            f"{model_run} is a rival that reads the signal ({architecture}): it can answer no page, so nothing of it "
+            "is evaluated as a service would be asked; set train.model.architecture to vizecgnet and run train again"
+        )
     spec = CanonicalSpec(**description["image"])
     return Model(
         folder=model_run,

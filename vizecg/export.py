@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vizecg.errors import InputError
-from vizecg.models import VizECGNet, build_model
+from vizecg.models import Network, PageNetwork, empty_model, page_network
 from vizecg.publish import write_atomically
 from vizecg.recipe import ModelConfig
 
@@ -25,32 +25,34 @@ PRODUCER: Final = "vizecg"
 class ImageOnly(nn.Module):
     """What is served: (B, 1, H, W) -> logits (B, labels) and evidence (B, labels, h, w)."""
 
-    def __init__(self, model: VizECGNet) -> None:
+    def __init__(self, model: PageNetwork) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """See `VizECGNet.explain_image`."""
+        """See `PageNetwork.explain_image`."""
         return self.model.explain_image(image)
 
 
-def export_onnx(model: VizECGNet, path: Path, *, image_height_px: int, image_width_px: int) -> None:
-    """Write the served half of `model`.
+def export_onnx(model: Network, path: Path, *, image_height_px: int, image_width_px: int) -> None:
+    """Write what of `model` answers from the page alone.
 
     The graph has one input, `image`: float32 (batch, 1, H, W), ink 0..1, any batch;
     and two outputs, `logits` (batch, labels) and `evidence` (batch, labels, h, w).
     Equal weights are equal bytes.
 
     Raises:
+        InputError: it needs the signal, so there is no such part.
         ValueError: the model is in training mode: its norms would be those of a batch.
     """
+    reads_pages = page_network(model)
     if model.training:
         raise ValueError("only a model in evaluation mode can be exported; call model.eval() first")
     # Two pictures: torch takes an example batch of one for a constant.
     example = torch.zeros(2, 1, image_height_px, image_width_px)
     with _quiet():
         program = torch.onnx.export(
-            ImageOnly(model).eval(),
+            ImageOnly(reads_pages).eval(),
             (example,),
             dynamo=True,
             opset_version=OPSET,
@@ -64,14 +66,14 @@ def export_onnx(model: VizECGNet, path: Path, *, image_height_px: int, image_wid
     write_atomically(path, _without_provenance(program.model_proto).SerializeToString(deterministic=True))
 
 
-def save_weights(model: VizECGNet, path: Path) -> None:
+def save_weights(model: Network, path: Path) -> None:
     """Write all weights, training-only parts included, as safetensors."""
     from safetensors.torch import save
 
     write_atomically(path, save({name: value.contiguous() for name, value in model.state_dict().items()}))
 
 
-def load_model(path: Path, *, config: ModelConfig, labels: int) -> VizECGNet:
+def load_model(path: Path, *, config: ModelConfig, labels: int) -> Network:
     """Build the network that `config` describes, of so many labels, and fill it with the weights of a safetensors file.
 
     Raises:
@@ -80,7 +82,7 @@ def load_model(path: Path, *, config: ModelConfig, labels: int) -> VizECGNet:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    model = build_model(config, labels=labels, seed=0)
+    model = empty_model(config, labels=labels)
     try:
         model.load_state_dict(load(path.read_bytes()))
     except FileNotFoundError:

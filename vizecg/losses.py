@@ -178,7 +178,8 @@ def total_loss(
     each record counts the same whatever company it is in.
 
     Args:
-        logits: of a model without a signal stream only `image` counts: it has no teacher of its own.
+        logits: of a model without a signal stream, or a rival, only `scored` and `parts` count: it has no teacher of
+            its own.
         labels: (batch, labels), 0 or 1.
         classification_weight: λ1.
         distillation_weight: λ2 now, see `recipe.DistillationParams.weight_at`.
@@ -191,17 +192,17 @@ def total_loss(
         feature_weight: of the distance between the means of image and signal tokens, times λ2.
         lesson: of teachers trained before; they teach in place of `teacher`.
     """
-    targets = labels.to(logits.image.dtype)
-    image = classification(logits.image, targets)
-    share, student = 1.0, logits.image
+    targets = labels.to(logits.scored.dtype)
+    scored, *parts = (classification(head, targets) for head in (logits.scored, *logits.parts))
+    share, student = 1.0, logits.scored
     if has_signal is not None:
         share, student, targets = float(has_signal.float().mean()), student[has_signal], targets[has_signal]
     signal, fused = (None if head is None else classification(head, targets) for head in (logits.signal, logits.fused))
-    heads = [image, *(share * loss for loss in (signal, fused) if loss is not None)]
+    heads = [scored, *parts, *(share * loss for loss in (signal, fused) if loss is not None)]
     total = classification_weight * torch.stack(heads).sum()
     teaching = [logits.by_head()[name] for name in (("signal", "fused") if teacher == "both" else (teacher,))]
     if lesson is not None:
-        share, student, teaching = float(lesson.taught.float().mean()), logits.image[lesson.taught], [lesson.logits]
+        share, student, teaching = float(lesson.taught.float().mean()), logits.scored[lesson.taught], [lesson.logits]
     given = [head for head in teaching if head is not None and len(head)]
     distillation = _distillation(student, given, temperature=temperature, symmetric=symmetric)
     if distillation is not None:
@@ -209,7 +210,7 @@ def total_loss(
     features = _features(logits, has_signal=has_signal) if feature_weight else None
     if features is not None:
         total = total + distillation_weight * feature_weight * share * features
-    return LossParts(total=total, image=image, signal=signal, fused=fused, distillation=distillation, features=features)
+    return LossParts(total=total, image=scored, signal=signal, fused=fused, distillation=distillation, features=features)
 
 
 def _distillation(student: Tensor, teaching: list[Tensor], *, temperature: float, symmetric: bool) -> Tensor | None:

@@ -36,12 +36,16 @@ def write(
     record_set: "RecordSet",
     page_set: "PageSet",
 ) -> None:
-    """Fill a staging folder. Nothing in it depends on the clock, so equal runs are equal bytes."""
+    """Fill a staging folder; a model that reads the signal has no ONNX file.
+
+    Nothing in it depends on the clock, so equal runs are equal bytes.
+    """
     from vizecg.export import export_onnx, save_weights
 
     spec = page_set.spec
     save_weights(trained.model, staging / WEIGHTS_FILE)
-    export_onnx(trained.model, staging / ONNX_FILE, image_height_px=spec.height_px, image_width_px=spec.width_px)
+    if not trained.model.config.needs_signal:
+        export_onnx(trained.model, staging / ONNX_FILE, image_height_px=spec.height_px, image_width_px=spec.width_px)
     learned_from = data.training_rows
     description = {
         "schema_version": SCHEMA_VERSION,
@@ -80,6 +84,11 @@ def classes_of(description: Mapping[str, Any], *, source: Path) -> tuple[LabelCl
         return tuple(LabelClass(code=entry["code"], name=entry["name"]) for entry in description["classes"])
     except (KeyError, TypeError):
         raise InputError(f"{source} does not name its classes; train again") from None
+
+
+def architecture_of(description: Mapping[str, Any]) -> str:
+    """Name of the network; runs from before there were rivals do not say, and are VizECGNet."""
+    return str(description.get("config", {}).get("architecture", "vizecgnet"))
 
 
 def numbers(report: "EpochReport") -> dict[str, float]:

@@ -3,7 +3,7 @@
 Apart from the code so that params.yaml can be checked in milliseconds.
 """
 
-from typing import Literal, Self
+from typing import Final, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -12,11 +12,36 @@ from vizecg.config import Section
 Teacher = Literal["signal", "fused", "both"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
+SignalReader = Literal[
+    "resnet1d_wang",
+    "resnet1d_wang_as_printed",
+    "xresnet1d101",
+    "inception1d",
+    "lstm_bidir",
+    "ribeiro",
+    "late_fusion",
+]
+Architecture = Literal["vizecgnet", "resnet18", "resnet34", "resnet50", "convnext_t", SignalReader]
+SIGNAL_READERS: Final = frozenset(get_args(SignalReader))
+_OF_EVERY_ARCHITECTURE: Final = ("architecture", "init")
+
+
+class InitialWeights(Section):
+    """A file that a network begins with, and its content's name: another content is another training."""
+
+    path: str = Field(min_length=1, description="safetensors; relative to where the command runs")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class ModelConfig(Section):
-    """Size of the network and which of its parts there are; each switch is one ablation."""
+    """Which network, and of VizECGNet its size and which of its parts there are; each switch is one ablation.
 
+    A rival has the sizes of its source: what does not apply to it stays at its default.
+    """
+
+    architecture: Architecture = "vizecgnet"
+    image_stream: Literal["resnet", "convnext"] = "resnet"
+    image_block: Literal["basic", "bottleneck"] = Field(default="basic", description="of the resnet")
     image_width: int = Field(default=16, ge=1)
     image_blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
     signal_width: int = Field(default=64, ge=1)
@@ -27,6 +52,17 @@ class ModelConfig(Section):
     signal: bool = True
     smam: bool = True
     cmam: bool = True
+    init: InitialWeights | None = Field(default=None, description="null draws the first weights")
+
+    @property
+    def needs_signal(self) -> bool:
+        """Whether no answer can be had from a page alone."""
+        return self.architecture in SIGNAL_READERS
+
+    @property
+    def reads_pages(self) -> bool:
+        """Whether it looks at the page at all."""
+        return self.architecture == "late_fusion" or not self.needs_signal
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "ModelConfig":
@@ -34,6 +70,22 @@ class ModelConfig(Section):
             raise ValueError(f"dim must be divisible by 4 and by heads {self.heads}, got {self.dim}")
         if min(*self.image_blocks, *self.signal_blocks) < 1:
             raise ValueError(f"every stage needs a block, got {self.image_blocks} and {self.signal_blocks}")
+        if self.image_stream == "convnext" and self.image_block != "basic":
+            raise ValueError(
+                f"image_block {self.image_block} is of the resnet; with image_stream convnext leave it basic"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _options_apply(self) -> "ModelConfig":
+        if self.architecture == "vizecgnet":
+            return self
+        for name, field in type(self).model_fields.items():
+            if name not in _OF_EVERY_ARCHITECTURE and getattr(self, name) != field.default:
+                raise ValueError(
+                    f"{name} does not apply to architecture {self.architecture}, which has its published sizes: "
+                    f"leave it at {field.default!r}, got {getattr(self, name)!r}"
+                )
         return self
 
 

@@ -1,5 +1,17 @@
-"""Architectures: VizECGNet and its parts."""
+"""Architectures: VizECGNet, its parts, and its rivals."""
 
-from vizecg.models.vizecgnet import Logits, VizECGNet, build_model
+from vizecg.models.network import Head, Logits, Network, PageNetwork, page_network, refuse_missing_signal
+from vizecg.models.registry import build_model, empty_model
+from vizecg.models.vizecgnet import VizECGNet
 
-__all__ = ["Logits", "VizECGNet", "build_model"]
+__all__ = [
+    "Head",
+    "Logits",
+    "Network",
+    "PageNetwork",
+    "VizECGNet",
+    "build_model",
+    "empty_model",
+    "page_network",
+    "refuse_missing_signal",
+]

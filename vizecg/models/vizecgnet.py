@@ -8,52 +8,17 @@ The served head reads the image tokens **before** CMAM. So no signal can reach i
 CMAM and the fused head act on it only through shared gradients and distillation.
 """
 
-from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vizecg.labels import LEADS
 from vizecg.models.attention import CrossModalityAttention, SelfModalityAttention
-from vizecg.models.image_stream import ImageStream
+from vizecg.models.image_stream import ImageStream, published_resnet_name
+from vizecg.models.network import Logits, PageNetwork
 from vizecg.models.signal_stream import SignalStream
 from vizecg.recipe import ModelConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Logits:
-    """Before sigmoid, in the order of the task's classes.
-
-    Attributes:
-        image: (batch, labels).
-        signal: (records of the batch that have a signal, labels); None where there is
-            none, or the model has no signal stream.
-        fused: as `signal`.
-        image_features: (batch, dim), mean of the image tokens; None where there is no signal to compare it with.
-        signal_features: (records that have a signal, dim), mean of the signal tokens.
-    """
-
-    image: Tensor
-    signal: Tensor | None
-    fused: Tensor | None
-    image_features: Tensor | None = None
-    signal_features: Tensor | None = None
-
-    def by_head(self) -> dict[str, Tensor | None]:
-        """Head -> its logits."""
-        return {"image": self.image, "signal": self.signal, "fused": self.fused}
-
-    def float(self) -> "Logits":
-        """The same in float32."""
-        rest = (self.signal, self.fused, self.image_features, self.signal_features)
-        signal, fused, image_features, signal_features = (None if part is None else part.float() for part in rest)
-        return Logits(
-            image=self.image.float(),
-            signal=signal,
-            fused=fused,
-            image_features=image_features,
-            signal_features=signal_features,
-        )
 
 
 class TokenHead(nn.Module):
@@ -112,54 +77,55 @@ class SignalSide(nn.Module):
         return self.head(signal_tokens), self.fused_head(image_seeing, signal_seeing), signal_tokens
 
 
-class VizECGNet(nn.Module):
+class VizECGNet(PageNetwork):
     """The network; `predict_image` and `explain_image` are all that serving needs."""
 
+    scores: ClassVar = ("image_head.score", "signal_side.head.score", "signal_side.fused_head.score")
+    published: ClassVar = ("image_stream.stem.", "image_stream.stages.")
+
     def __init__(self, config: ModelConfig, *, labels: int) -> None:
-        super().__init__()
-        self.config = config
-        self.image_stream = ImageStream(width=config.image_width, blocks=config.image_blocks, dim=config.dim)
+        super().__init__(config)
+        self.image_stream = ImageStream(
+            width=config.image_width,
+            blocks=config.image_blocks,
+            dim=config.dim,
+            body=config.image_stream,
+            block=config.image_block,
+        )
         self.image_smam = _self_attention(config)
         self.image_head = TokenHead(config.dim, labels=labels, dropout=config.dropout)
         self.signal_side = SignalSide(config, labels=labels) if config.signal else None
 
     def forward(self, image: Tensor, signal_mv: Tensor, has_signal: Tensor | None = None) -> Logits:
-        """All heads.
-
-        Args:
-            image: (B, 1, H, W), ink positive in 0..1.
-            signal_mv: (B', 12, T), leads in the order of `labels.LEADS`, of the B' records that have a signal.
-            has_signal: (B,) which those are; without it, all.
-        """
+        """See `Network.forward`."""
         tokens, _ = self._image_tokens(image)
         served = self.image_head(tokens).mean(1)
         # Records on paper never enter the signal side: zeros would move its norms' statistics.
         if self.signal_side is None or not len(signal_mv):
-            return Logits(image=served, signal=None, fused=None)
+            return Logits(scored=served)
         signal, fused, signal_tokens = self.signal_side(signal_mv, tokens if has_signal is None else tokens[has_signal])
         return Logits(
-            image=served,
+            scored=served,
             signal=signal,
             fused=fused,
             image_features=tokens.mean(1),
             signal_features=signal_tokens.mean(1),
         )
 
-    def predict_image(self, image: Tensor) -> Tensor:
-        """(B, 1, H, W) -> logits (B, labels) of the served head."""
-        logits, _ = self.explain_image(image)
-        return logits
-
     def explain_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and what each place of the page added to them.
-
-        Returns:
-            logits (B, labels), and evidence (B, labels, H / 32, W / 32): the score of
-            each token, whose mean is the logit, exactly.
-        """
+        """See `PageNetwork.explain_image`; the evidence is the score of each token."""
         tokens, (height, width) = self._image_tokens(image)
         scores = self.image_head(tokens).transpose(1, 2)  # (B, labels, h * w)
         return scores.mean(2), scores.unflatten(2, (height, width))
+
+    def name_of_published(self, name: str) -> str | None:
+        """See `Network.name_of_published`: they are the image stream's, but for the classifier."""
+        if name.startswith(("fc.", "head.")):
+            return None
+        ours = name
+        if self.config.image_stream == "resnet":
+            ours = published_resnet_name(name, blocks=self.config.image_blocks)
+        return f"image_stream.{ours}"
 
     def _image_tokens(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         tokens, grid = self.image_stream(image)
@@ -174,10 +140,3 @@ def _self_attention(config: ModelConfig) -> nn.Module:
 
 def _cross_attention(config: ModelConfig) -> CrossModalityAttention:
     return CrossModalityAttention(config.dim, heads=config.heads)
-
-
-def build_model(config: ModelConfig, *, labels: int, seed: int) -> VizECGNet:
-    """A network for so many labels, its first weights a function of `seed`; torch's own generator stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return VizECGNet(config, labels=labels)

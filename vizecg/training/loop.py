@@ -241,7 +241,7 @@ class Trainer(Generic[Net]):
         run, recipe = self.run, self.job.recipe
         scores = validate(run.averaged, self.job.data, arithmetic=self.job.arithmetic)
         by_head, by_class = self.job.arithmetic.team.told(scores)
-        is_best = recipe.select == "best_epoch" and run.note_best(by_head["image"])
+        is_best = recipe.select == "best_epoch" and run.note_best(by_head[run.averaged.head])
         report = EpochReport(
             epoch=run.epochs_done + 1,
             losses=_means(run.parts),

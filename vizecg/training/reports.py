@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vizecg.errors import VizecgError
-from vizecg.models import VizECGNet
+from vizecg.models import Network
 
 
 class TrainingDiverged(VizecgError):
@@ -33,8 +33,8 @@ class EpochReport:
         learning_rate: at its end.
         validation_auroc: head -> macro AUROC over the classes that have both sides among the
             records it can answer for; a head that can be scored on none is left out.
-        class_auroc: label -> AUROC of the image head.
-        is_best: the image head's macro AUROC is above that of all epochs before; never where
+        class_auroc: label -> AUROC of the scored head.
+        is_best: the scored head's macro AUROC is above that of all epochs before; never where
             the last epoch is taken whatever it scores.
         seconds: training and validation; not reproducible.
         waiting_s: of those, how long steps waited for their batch; not reproducible.
@@ -80,7 +80,7 @@ class TrainedModel:
         model: averaged weights (EMA) of that epoch; without a signal side where no record
             has a signal or the teachers were trained before.
         best_epoch: the epoch selected, counted from 1.
-        best_auroc: macro AUROC of the image head on the validation records in that epoch; None
+        best_auroc: macro AUROC of the scored head on the validation records in that epoch; None
             where the last epoch was taken and no class can be scored.
         history: every epoch, those before a resume included.
         resumed_after: whole epochs taken from a checkpoint; 0 when started from nothing.
@@ -89,7 +89,7 @@ class TrainedModel:
             by teachers that did not learn from it; None without such teachers.
     """
 
-    model: VizECGNet
+    model: Network
     best_epoch: int
     best_auroc: float | None
     history: tuple[EpochReport, ...]

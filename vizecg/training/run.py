@@ -8,10 +8,11 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from vizecg.models import Network
 from vizecg.recipe import Recipe
 from vizecg.training.reports import EpochReport
 
-Net = TypeVar("Net", bound=nn.Module)
+Net = TypeVar("Net", bound=Network)
 
 
 @dataclass(slots=True)

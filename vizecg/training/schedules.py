@@ -4,10 +4,12 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from vizecg import bootstrap
 from vizecg.batches import TrainingData
 from vizecg.errors import InputError
-from vizecg.models import VizECGNet, build_model
+from vizecg.models import Network, build_model, refuse_missing_signal
 from vizecg.recipe import Recipe
 from vizecg.training.arithmetic import Arithmetic, resolve_arithmetic, torch_threads
 from vizecg.training.checkpoints import CHECKPOINT_NAME, identity_of
@@ -30,7 +32,7 @@ def train(
     on_step: Callable[[StepReport], None] | None = None,
     on_teacher: Callable[[TeacherReport], None] | None = None,
 ) -> TrainedModel:
-    """Train VizECGNet; return its best epoch by macro AUROC of the image head on the validation records, or its last.
+    """Train a network; return its best epoch by macro AUROC of the scored head on the validation records, or its last.
 
     Args:
         data: see `TrainingData`.
@@ -46,10 +48,12 @@ def train(
     Raises:
         TrainingDiverged: the loss is not finite; names epoch, step and the last good checkpoint.
         InputError: no class can be scored on the validation records although the best epoch is
-            wanted; the checkpoint cannot be read; teachers cannot be cross-fitted; the
-            machine lacks the device or precision asked for.
+            wanted; the network reads the signal and a record has none; the checkpoint cannot be
+            read; teachers cannot be cross-fitted; the machine lacks the device or precision asked for.
     """
     _refuse_unscorable(data, recipe=recipe)
+    seen = np.concatenate([data.training_rows, data.validation_rows])
+    refuse_missing_signal(recipe.model, has_signal=data.has_signal[seen], ecg_ids=data.ecg_ids[seen])
     recipe = _possible(recipe, data=data)
     arithmetic = resolve_arithmetic(recipe)
     _refuse_small_shares(data, recipe=recipe, processes=arithmetic.team.size)
@@ -85,15 +89,16 @@ def _job(
         identity=identity,
         checkpoint=None if folder is None else folder / CHECKPOINT_NAME,
         lessons=lessons,
+        with_pages=recipe.model.reads_pages,
     )
 
 
-def _trained(run: Run[VizECGNet], *, job: Job, resumed_after: int) -> TrainedModel:
+def _trained(run: Run[Network], *, job: Job, resumed_after: int) -> TrainedModel:
     best, lessons = job.recipe.select == "best_epoch", job.lessons
     return TrainedModel(
         model=run.averaged.cpu(),
         best_epoch=run.best_epoch if best else run.epochs_done,
-        best_auroc=run.best_auroc if best else run.history[-1].validation_auroc.get("image"),
+        best_auroc=run.best_auroc if best else run.history[-1].validation_auroc.get(run.averaged.head),
         history=tuple(run.history),
         resumed_after=resumed_after,
         precision=job.arithmetic.precision,
@@ -126,7 +131,8 @@ def _possible(recipe: Recipe, *, data: TrainingData) -> Recipe:
     """Without any signal, the signal side would stay as it was drawn, and there is no teacher that reads one."""
     if data.has_signal[data.training_rows].any():
         return recipe
-    if recipe.model.signal and not (recipe.schedule == "frozen" and recipe.teachers.reads == "image"):
+    taught_by_images = recipe.schedule == "frozen" and recipe.teachers.reads == "image"
+    if recipe.model.architecture == "vizecgnet" and recipe.model.signal and not taught_by_images:
         logger.info("no training record has a signal: the image head is trained alone, without distillation")
     if recipe.teachers.reads == "signal":
         recipe = recipe.model_copy(update={"schedule": "joint"})
@@ -134,5 +140,7 @@ def _possible(recipe: Recipe, *, data: TrainingData) -> Recipe:
 
 
 def _alone(recipe: Recipe) -> Recipe:
-    """The image head without a signal side."""
+    """The image head without a signal side; a rival has none."""
+    if recipe.model.architecture != "vizecgnet":
+        return recipe
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"signal": False})})

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from vizecg import bootstrap
 from vizecg.batches import TrainingData, plain_batches
+from vizecg.models import Network
 from vizecg.training.arithmetic import Arithmetic
 
 _BATCH = 64
@@ -18,7 +18,7 @@ Scores = tuple[dict[str, float], dict[str, float | None]]
 
 
 def answers(
-    network: nn.Module, data: TrainingData, *, pages: Sequence[int], arithmetic: Arithmetic
+    network: Network, data: TrainingData, *, pages: Sequence[int], arithmetic: Arithmetic
 ) -> dict[str, NDArray[np.float32]]:
     """Head -> logits of the pages in their order, or of those whose record has a signal, which that head reads."""
     with torch.no_grad():
@@ -33,11 +33,11 @@ def answers(
     return found
 
 
-def validate(network: nn.Module, data: TrainingData, *, arithmetic: Arithmetic) -> Scores:
+def validate(network: Network, data: TrainingData, *, arithmetic: Arithmetic) -> Scores:
     """Score a network on all copies of all validation pages.
 
     Returns:
-        Macro AUROC of every head that can be scored, and AUROC of every class of the image head;
+        Macro AUROC of every head that can be scored, and AUROC of every class of the scored head;
         both empty where no class has two sides.
     """
     pages = [page for row in data.validation_rows.tolist() for page in data.pages_of_row[row]]
@@ -45,12 +45,12 @@ def validate(network: nn.Module, data: TrainingData, *, arithmetic: Arithmetic) 
     by_head: dict[str, float] = {}
     by_class: dict[str, float | None] = {}
     for head, logits in answers(network, data, pages=pages, arithmetic=arithmetic).items():
-        answered = rows if head == "image" else rows[data.has_signal[rows]]
+        answered = rows if head == network.head else rows[data.has_signal[rows]]
         if not bootstrap.covered(data.labels[answered], codes=data.codes):
             continue
         classes = bootstrap.auroc(data.labels[answered], logits)
         by_head[head] = float(np.nanmean(classes))
-        if head == "image":
+        if head == network.head:
             by_class = {code: _number(value) for code, value in zip(data.codes, classes.tolist(), strict=True)}
     return by_head, by_class
 

@@ -11,16 +11,16 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from vizecg.batches import TrainingData
 from vizecg.errors import InputError
-from vizecg.models import Logits, build_model
+from vizecg.models import Logits, Network, build_model
 from vizecg.models.vizecgnet import SignalSide
 from vizecg.publish import write_atomically
 from vizecg.recipe import DistillationParams, ModelConfig, Recipe, TeachersParams
@@ -38,20 +38,20 @@ _SPLIT_STREAM, _TEACHER_STREAM = range(10, 12)
 Rows = NDArray[np.integer[Any]]
 
 
-class SignalTeacher(nn.Module):
-    """VizECGNet's signal stream, its SMAM and their head, without any page.
+class SignalTeacher(Network):
+    """VizECGNet's signal stream, its SMAM and their head, without any page."""
 
-    It serves nobody: its one head answers where the served head of other networks does.
-    """
+    head: ClassVar = "signal"
+    scores: ClassVar = ("answer.score",)
 
     def __init__(self, config: ModelConfig, *, labels: int) -> None:
-        super().__init__()
+        super().__init__(config)
         side = SignalSide(config.model_copy(update={"cmam": False}), labels=labels)
-        self.stream, self.smam, self.head = side.stream, side.smam, side.head
+        self.stream, self.smam, self.answer = side.stream, side.smam, side.head
 
     def forward(self, image: Tensor, signal_mv: Tensor, has_signal: Tensor | None = None) -> Logits:  # noqa: ARG002 (as every network)
         """Logits of (batch, 12, T) mV; no record of the batch may be without a signal."""
-        return Logits(image=self.head(self.smam(self.stream(signal_mv))), signal=None, fused=None)
+        return Logits(scored=self.answer(self.smam(self.stream(signal_mv))), head="signal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,13 +143,13 @@ def parts_by_patient(data: TrainingData, rows: Rows, *, parts: int, seed: int) -
     return [rows[part_of_patient[patient_of] == part] for part in range(parts)]
 
 
-def answers_about(network: nn.Module, data: TrainingData, *, rows: Rows, arithmetic: Arithmetic) -> NDArray[np.float32]:
+def answers_about(network: Network, data: TrainingData, *, rows: Rows, arithmetic: Arithmetic) -> NDArray[np.float32]:
     """Logits of each record, (rows, labels): of its signal, or the mean over the copies of its page."""
     pages = [data.pages_of_row[row] for row in rows.tolist()]
     if isinstance(network, SignalTeacher):
         pages = [copies[:1] for copies in pages]  # they share the signal
     flat = [page for copies in pages for page in copies]
-    logits = answers(network, data, pages=flat, arithmetic=arithmetic)["image"]
+    logits = answers(network, data, pages=flat, arithmetic=arithmetic)[network.head]
     starts = np.cumsum([0, *(len(copies) for copies in pages[:-1])])
     counts = np.array([[len(copies)] for copies in pages])
     mean: NDArray[np.float32] = (np.add.reduceat(logits, starts) / counts).astype(np.float32)
@@ -198,7 +198,7 @@ def _logits_of(
     return logits, False
 
 
-def _network(recipe: Recipe, *, labels: int, seed: int) -> nn.Module:
+def _network(recipe: Recipe, *, labels: int, seed: int) -> Network:
     if not recipe.model.signal:
         return build_model(recipe.model, labels=labels, seed=seed)
     with torch_seed(seed, device=CPU, states=[]):
