@@ -44,6 +44,26 @@ def test_onnx_answers_as_torch_does_for_any_batch(model, exported, batch):
     np.testing.assert_allclose(evidence, expected_evidence.numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(ModelConfig(architecture="resnet18"), id="a-rival-that-reads-pages"),
+        pytest.param(CONFIG.model_copy(update={"image_stream": "convnext"}), id="convnext-stream"),
+    ],
+)
+def test_whatever_reads_pages_answers_as_onnx_too(config, tmp_path):
+    network = build_model(config, labels=5, seed=0).eval()
+    export_onnx(network, tmp_path / "model.onnx", **SIZE)
+    image = np.random.default_rng(0).random((3, 1, 96, 160), dtype=np.float32)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    logits, evidence = session.run(["logits", "evidence"], {"image": image})
+    with torch.no_grad():
+        expected_logits, expected_evidence = network.explain_image(torch.from_numpy(image))
+    assert evidence.shape == (3, 5, 3, 5)
+    np.testing.assert_allclose(logits, expected_logits.numpy(), atol=1e-4)
+    np.testing.assert_allclose(evidence, expected_evidence.numpy(), atol=1e-4)
+
+
 def test_what_is_served_has_no_signal_input(exported):
     graph = onnx.load(exported).graph
     assert [entry.name for entry in graph.input] == ["image"]

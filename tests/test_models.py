@@ -124,6 +124,40 @@ def test_image_stream_has_stride_32_at_any_size(size):
     assert tokens.shape == (1, grid[0] * grid[1], 8)
 
 
+@pytest.mark.parametrize("size", [(288, 384), (217, 385)])
+@pytest.mark.parametrize("kind", [{"body": "convnext"}, {"block": "bottleneck"}])
+def test_any_image_stream_has_stride_32_at_any_size(kind, size):
+    tokens, grid = ImageStream(width=4, blocks=(1, 2, 1, 1), dim=8, **kind).eval()(torch.rand(1, 1, *size))
+    assert grid == tuple(-(-side // 32) for side in size)
+    assert tokens.shape == (1, grid[0] * grid[1], 8)
+
+
+@pytest.mark.parametrize("choice", [{"image_stream": "convnext"}, {"image_block": "bottleneck"}])
+def test_any_image_stream_learns_one_batch_by_heart_in_bfloat16(choice):
+    network = build_model(SMALL.model_copy(update=choice), labels=5, seed=0).to(memory_format=torch.channels_last)
+    labels = (torch.arange(40).reshape(8, 5) % 3 == 0).float()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(100):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            scored = network(images((8, 1, 64, 64)), signals(8)[..., :100]).scored.float()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(scored, labels)
+        if loss.item() < 0.05:
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+
+
+def test_convnext_fills_the_page_up_with_blank_paper():
+    # What lies beyond the page is white, as if the page were larger.
+    stream = ImageStream(width=4, blocks=(1, 1, 1, 1), dim=8, body="convnext").eval()
+    page = torch.rand(1, 1, 40, 60)
+    larger = torch.zeros(1, 1, 64, 64)
+    larger[..., :40, :60] = page
+    torch.testing.assert_close(stream(page)[0], stream(larger)[0])
+
+
 def test_signal_tokens_keep_the_order_of_time():
     stream = SignalStream(leads=12, width=8, blocks=(1, 1), dim=8).eval()
     flat, late = torch.zeros(1, 12, 1000), torch.zeros(1, 12, 1000)
@@ -139,6 +173,21 @@ def test_resnet18_of_width_64_has_the_published_number_of_parameters():
     stream = ImageStream(width=64, blocks=(2, 2, 2, 2), dim=8)
     body = sum(p.numel() for p in stream.parameters()) - sum(p.numel() for p in stream.project.parameters())
     assert body == 11_689_512 - 513_000 - 2 * 64 * 7 * 7
+
+
+def test_bottlenecks_of_width_64_have_the_published_number_of_parameters():
+    # torchvision's resnet50 has 25,557,032; minus its classifier (2,049,000) and two of three input channels.
+    stream = ImageStream(width=64, blocks=(3, 4, 6, 3), dim=8, block="bottleneck")
+    body = sum(p.numel() for p in stream.parameters()) - sum(p.numel() for p in stream.project.parameters())
+    assert body == 25_557_032 - 2_049_000 - 2 * 64 * 7 * 7
+
+
+def test_convnext_of_width_96_has_the_published_number_of_parameters():
+    # torchvision's convnext_tiny has 28,589,128; minus its classifier (769,000), the norm before it (2 × 768), and two
+    # of three input channels.
+    stream = ImageStream(width=96, blocks=(3, 3, 9, 3), dim=8, body="convnext")
+    body = sum(p.numel() for p in stream.parameters()) - sum(p.numel() for p in stream.project.parameters())
+    assert body == 28_589_128 - 769_000 - 2 * 768 - 2 * 96 * 4 * 4
 
 
 def test_attention_is_that_of_torch():
@@ -180,6 +229,10 @@ def test_positions_are_row_then_column():
         (lambda: positions_1d(4, dim=3), "positions need an even dim, got 3"),
         (lambda: positions_2d(4, 4, dim=6), "need a dim divisible by 4, got 6"),
         (lambda: SelfModalityAttention(16, heads=3), "dim 16 is not divisible by heads 3"),
+        (
+            lambda: ImageStream(width=4, blocks=(1, 1, 1), dim=8, body="convnext"),
+            r"stride 32 takes 4 stages, got blocks",
+        ),
         (lambda: ImageStream(width=4, blocks=(1, 1, 1), dim=8), r"stride 32 takes 4 stages, got blocks \(1, 1, 1\)"),
     ],
 )
@@ -194,6 +247,7 @@ def test_parts_that_do_not_fit_are_refused(make, message):
         ({"dim": 18}, "dim must be divisible by 4 and by heads 4, got 18"),
         ({"dim": 20, "heads": 3}, "dim must be divisible by 4 and by heads 3, got 20"),
         ({"image_blocks": (2, 0, 2, 2)}, "every stage needs a block"),
+        ({"image_stream": "convnext", "image_block": "bottleneck"}, "image_block bottleneck is of the resnet"),
         ({"widht": 3}, "Extra inputs are not permitted"),
     ],
 )

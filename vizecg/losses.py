@@ -200,7 +200,7 @@ def total_loss(
     signal, fused = (None if head is None else classification(head, targets) for head in (logits.signal, logits.fused))
     heads = [scored, *parts, *(share * loss for loss in (signal, fused) if loss is not None)]
     total = classification_weight * torch.stack(heads).sum()
-    teaching = [logits.by_head()[name] for name in (("signal", "fused") if teacher == "both" else (teacher,))]
+    teaching = [logits.teachers()[name] for name in (("signal", "fused") if teacher == "both" else (teacher,))]
     if lesson is not None:
         share, student, teaching = float(lesson.taught.float().mean()), logits.scored[lesson.taught], [lesson.logits]
     given = [head for head in teaching if head is not None and len(head)]

@@ -43,10 +43,14 @@ class Logits:
     image_features: Tensor | None = None
     signal_features: Tensor | None = None
 
+    def teachers(self) -> dict[str, Tensor | None]:
+        """Heads that may teach the scored one -> their logits."""
+        return {"signal": self.signal, "fused": self.fused}
+
     def by_head(self) -> dict[str, Tensor | None]:
         """Head -> its logits, the scored one first."""
-        beside = {"signal": self.signal, "fused": self.fused}
-        return {self.head: self.scored, **{name: value for name, value in beside.items() if name != self.head}}
+        beside = {name: value for name, value in self.teachers().items() if name != self.head}
+        return {self.head: self.scored, **beside}
 
     def float(self) -> "Logits":
         """The same in float32."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vizecg.labels import LEADS
-from vizecg.models.baselines.as_printed import AsPrinted, printed_pieces
+from vizecg.models.baselines.as_printed import AsPrinted, printed_strips
 from vizecg.models.baselines.convnext_t import ConvNextT
 from vizecg.models.baselines.inception1d import Inception1d
 from vizecg.models.baselines.late_fusion import LateFusion
@@ -37,7 +37,7 @@ def _reading_pages(network: Callable[[int], nn.Module]) -> Builder:
 
 
 def _as_printed(config: ModelConfig, labels: int) -> Network:
-    network = ResNet1dWang(leads=len(printed_pieces(STANDARD)), labels=labels)
+    network = ResNet1dWang(leads=len(printed_strips(STANDARD)), labels=labels)
     return SignalRival(config, AsPrinted(network, style=STANDARD))
 
 

@@ -1,15 +1,14 @@
 """A signal network given what the page shows, and no more: the fair rival of a model that reads pages.
 
-Every strip of the page style is cut into pieces as long as its shortest one, and each
-piece is a channel. Of the standard page: twelve windows of 2.5 s, and ten seconds of
-lead II in four pieces, each beside the leads of its own column. So all the channels are
-full of ink, a network sees as many leads at once as it was made for, its kernels span
-the time they were made for, and what was recorded together stands together. The other way,
-ten seconds with each lead blank outside its window, gives the same information, three
-quarters of it blank paper that norms and means run over.
+Every strip of the page style is a channel of its own, in its own seconds, and blank
+beyond: of the standard page twelve windows of 2.5 s, and ten seconds of lead II. So
+what was recorded together stands together, beats of the rhythm strip tell what falls
+when, and leads of different seconds are never added up in a kernel. Cutting the strips
+into equal pieces side by side saves the blank paper, but mixes heartbeats of different
+phase, and reads far worse (docs/models.md).
 """
 
-from typing import Final
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -18,45 +17,38 @@ from torch.nn import functional
 from vizecg.batches import STREAM_HZ
 from vizecg.labels import LEADS
 from vizecg.page.catalogue import STANDARD
-from vizecg.page.style import Style
-
-_BLANK_MV: Final = 0.0
+from vizecg.page.style import Strip, Style
 
 
-def printed_pieces(style: Style) -> tuple[tuple[int, int], ...]:
-    """Row of the lead, and first sample, of every piece, row by row of the page; at `STREAM_HZ`."""
-    samples = piece_samples(style)
-    return tuple(
-        (LEADS.index(strip.lead), round(strip.start_s * STREAM_HZ) + at)
-        for row in style.rows
-        for strip in row
-        for at in range(0, round(strip.duration_s * STREAM_HZ), samples)
-    )
-
-
-def piece_samples(style: Style) -> int:
-    """Length of every piece at `STREAM_HZ`: that of the shortest strip."""
-    return round(min(strip.duration_s for row in style.rows for strip in row) * STREAM_HZ)
+def printed_strips(style: Style) -> tuple[Strip, ...]:
+    """Every strip of a page, row by row: the channels."""
+    return tuple(chain.from_iterable(style.rows))
 
 
 class AsPrinted(nn.Module):
-    """(B, 12, T) in mV at `STREAM_HZ` -> logits (B, labels) of a network of `channels` that sees what is on paper."""
+    """(B, 12, T) in mV at `STREAM_HZ` -> logits (B, labels) of a network whose channels are the strips on paper."""
 
     def __init__(self, network: nn.Module, *, style: Style = STANDARD) -> None:
         super().__init__()
         self.network = network
-        pieces, samples = printed_pieces(style), piece_samples(style)
-        leads, starts = (torch.tensor(values)[:, None] for values in zip(*pieces, strict=True))
+        strips = printed_strips(style)
+        spans = [
+            (round(strip.start_s * STREAM_HZ), round((strip.start_s + strip.duration_s) * STREAM_HZ))
+            for strip in strips
+        ]
+        time = torch.arange(max(stop for _, stop in spans))
         self.leads: Tensor
-        self.samples: Tensor
-        self.register_buffer("leads", leads, persistent=False)  # (pieces, 1)
-        self.register_buffer("samples", starts + torch.arange(samples), persistent=False)  # (pieces, samples)
+        self.printed: Tensor
+        self.register_buffer("leads", torch.tensor([LEADS.index(strip.lead) for strip in strips]), persistent=False)
+        # (strips, samples), 1 where there is ink
+        shown = torch.stack([(time >= start) & (time < stop) for start, stop in spans]).float()
+        self.register_buffer("printed", shown, persistent=False)
 
     def on_paper(self, signal_mv: Tensor) -> Tensor:
-        """(B, 12, T) -> (B, pieces, samples); where a record ends before its strip, the paper is blank."""
-        missing = int(self.samples.max()) + 1 - signal_mv.shape[2]
-        filled = functional.pad(signal_mv, (0, max(0, missing)), value=_BLANK_MV)
-        return filled[:, self.leads, self.samples]
+        """(B, 12, T) -> (B, strips, samples); where a record ends before its strip, the paper is blank."""
+        samples = self.printed.shape[1]
+        filled = functional.pad(signal_mv, (0, max(0, samples - signal_mv.shape[2])))
+        return filled[:, self.leads, :samples] * self.printed
 
     def forward(self, signal_mv: Tensor) -> Tensor:
         """(B, 12, T) -> (B, labels)."""
