@@ -210,7 +210,9 @@ def total_loss(
     features = _features(logits, has_signal=has_signal) if feature_weight else None
     if features is not None:
         total = total + distillation_weight * feature_weight * share * features
-    return LossParts(total=total, image=scored, signal=signal, fused=fused, distillation=distillation, features=features)
+    return LossParts(
+        total=total, image=scored, signal=signal, fused=fused, distillation=distillation, features=features
+    )
 
 
 def _distillation(student: Tensor, teaching: list[Tensor], *, temperature: float, symmetric: bool) -> Tensor | None:
