@@ -41,6 +41,8 @@ SMALL = [
     "train.threads=1",
     "evaluate.resamples=100",
     "evaluate.min_scored=1",
+    "evaluate.robustness.records=10",
+    "evaluate.robustness.workers=1",
     "register.goldens=1",
     # One epoch makes no model; these tests are about moving it, not about how good it is.
     "promote.macro_auroc_floor=0",

@@ -20,13 +20,16 @@ from vizecg.operating_point import OperatingPoint
 from vizecg.recipe import ModelConfig
 from vizecg.records import Age, Provenance, Record, read_record_set, writing_record_set
 from vizecg.simulate.recording import record
-from vizecg.steps.evaluate import Params, run
+from vizecg.steps.evaluate import Params, RobustnessParams, run
 
 TASK = TASKS["superdiagnostic"]
 CODES = TASK.codes
 STATEMENTS = {"NORM": "NORM", "MI": "IMI", "STTC": "NDT", "CD": "CLBBB", "HYP": "LVH"}
 PER_CLASS = 4
-PARAMS = Params(min_positives=2, min_scored=1, abstain_margin=0.0, resamples=100, seed=7, threads=1)
+ROBUSTNESS = RobustnessParams(records=None, styles=("standard", "6x2"), cameras=("clean", "scan"), executor="threads")
+PARAMS = Params(
+    robustness=ROBUSTNESS, min_positives=2, min_scored=1, abstain_margin=0.0, resamples=100, seed=7, threads=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -177,10 +180,48 @@ def test_a_fixed_sensitivity_is_asked_for_in_params_yaml(tmp_path):
     override(path, ["evaluate.threshold.rule=sensitivity", "evaluate.threshold.at=0.9"], models=models)
     chosen = read_params(path, models=models)["evaluate"]
     assert chosen.threshold == ThresholdRule(rule="sensitivity", at=0.9)
-    with pytest.raises(InputError, match=r"evaluate\.threshold .*the rule sensitivity needs one, such as 0\.9"):
+    with pytest.raises(
+        InputError, match=r"evaluate\.threshold: at is None, and the rule sensitivity needs one, such as 0\.9"
+    ):
         override(path, ["evaluate.threshold.at=null"], models=models)
     with pytest.raises(InputError, match=r"evaluate\.calibration is 'platt'.*'slope_and_biases' or 'temperature'"):
         override(path, ["evaluate.calibration=platt"], models=models)
+
+
+def test_other_pages_of_the_same_records_are_scored_against_the_clean_standard_page(done):
+    cells = pd.read_csv(done / "evaluation" / "robustness.csv")
+    assert list(zip(cells["style"], cells["camera"], strict=True)) == [
+        ("standard", "clean"),
+        ("standard", "scan"),
+        ("6x2", "clean"),
+        ("6x2", "scan"),
+    ]
+    scores = json.loads((done / "metrics.json").read_text())
+    # The reference is the page that the whole fold is scored on, and here every record takes part.
+    assert cells["auroc"][0] == pytest.approx(scores["macro"]["auroc"], abs=1e-6)
+    assert cells["difference"].tolist() == pytest.approx((cells["auroc"] - cells["auroc"][0]).tolist(), abs=2e-6)
+    assert scores["robustness"]["6x2, scan"]["difference"] == pytest.approx(cells["difference"][3], abs=1e-6)
+
+
+def test_the_controls_are_asked_and_the_page_tells_their_answers(done):
+    content = json.loads((done / "evaluation" / "controls.json").read_text())
+    assert [control["name"] for control in content["controls"]] == [
+        "without traces",
+        "without header",
+        "evidence by deletion",
+    ]
+    erased = content["controls"][0]
+    assert erased["held"] is (erased["low"] <= 0.5 <= erased["high"])
+    assert [page["expected"] for page in content["textbook"]] == [["NORM"], ["MI"], ["CD"]]
+    page = (done / "evaluation" / "evaluation.html").read_text()
+    assert "Does it look at the traces?" in page
+    assert all(control["question"] in page for control in content["controls"])
+
+
+def test_an_unknown_style_of_the_matrix_is_refused_before_anything_is_asked(records, model_run, tmp_path):
+    params = PARAMS.model_copy(update={"robustness": RobustnessParams(styles=("papyrus",))})
+    with pytest.raises(InputError, match=r"evaluate\.robustness: there is no style 'papyrus'; known: \['12x1'"):
+        run(params, records=records, model_run=model_run, evaluation=tmp_path / "e", metrics=tmp_path / "m.json")
 
 
 def test_curves_and_figures_are_there_and_say_simulated(done):
@@ -190,7 +231,10 @@ def test_curves_and_figures_are_there_and_say_simulated(done):
     figures = {path.name for path in (folder / "figures").iterdir()}
     assert figures == {
         f"{name}.png"
-        for name in ("roc", "precision_recall", "reliability", "probabilities", "thresholds", "confusion", "classes")
+        for name in (
+            *("roc", "precision_recall", "reliability", "probabilities", "thresholds", "confusion", "classes"),
+            *("risk_coverage", "robustness"),
+        )
     }
 
 

@@ -95,10 +95,11 @@ THROUGH_FILES: dict[str, set[str]] = {
     "render": RECORDS,
     "validate": {"camera", "intake", "labels", "page", "pages", "records", "statements"},
     "train": DRAWING | RECORDS,
-    "evaluate": {"export", "modelrun", "models", "recipe", *RECORDS},
+    # Of `batches` these two know the rate that a rival reads at; a rival that reads signals reaches neither.
+    "evaluate": {"batches", "export", "modelrun", "models", "recipe", *RECORDS},
     "register": {
-        *("bootstrap", "calibration", "camera", "comparison", "metrics", "modelrun", "pages", "recipe", "slices"),
-        *("webpage", *RECORDS),
+        *("batches", "bootstrap", "calibration", "camera", "checks", "comparison", "controls", "metrics", "modelrun"),
+        *("pages", "recipe", "robustness", "slices", "webpage", *RECORDS),
     },
 }
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vizecg import modelrun, publish, report
 from vizecg.bundle import OPERATING_POINT_FILE
 from vizecg.calibration import F1_PLATEAU, CalibrationKind, ThresholdRule, choose_thresholds, fit_calibration
+from vizecg.checks import Checks
 from vizecg.errors import InputError
 from vizecg.intake import CanonicalSpec
 from vizecg.labels import LabelClass
@@ -158,6 +159,7 @@ def write(
     scores: Scores,
     slices: Sequence[SliceScore],
     min_slice_records: int,
+    checks: Checks | None,
 ) -> dict[str, Any]:
     """Fill a staging folder; returns what `metrics.json` says."""
     probabilities = point.probabilities(test.logits)
@@ -172,6 +174,7 @@ def write(
         **scores.to_dict(),
         "abstain": _abstaining(test, point=point, probabilities=probabilities),
         "slices": summary(slices),
+        **({} if checks is None else checks.summary()),
     }
     (staging / SCORES_FILE).write_text(publish.to_json(content), encoding="utf-8")
     (staging / OPERATING_POINT_FILE).write_text(point.to_json(), encoding="utf-8")
@@ -188,6 +191,8 @@ def write(
         note=f"{len(test.rows)} records of fold {TEST_FOLD}" + (f", {SIMULATED_NOTE}" if record_set.simulated else ""),
         intervals=[(entry.metrics["auroc"].low, entry.metrics["auroc"].high) for entry in scores.classes],
     )
+    if checks is not None:
+        checks.write(staging)
     report.write_tables(staging, scored)
     report.write_figures(staging / "figures", scored)
     mistakes = report.worst_mistakes(

@@ -15,6 +15,7 @@ from vizecg.errors import InputError
 SLICES_FILE: Final = "slices.json"
 COVERAGE_FILE: Final = "risk_coverage.csv"
 ROBUSTNESS_FILE: Final = "robustness.csv"
+CONTROLS_FILE: Final = "controls.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +54,37 @@ class Robustness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A sceptic's question, its answer, what a sound model's is, and whether they agree; None where nobody can say."""
+
+    question: str
+    expected: str
+    value: float | None
+    low: float | None
+    high: float | None
+    held: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Textbook:
+    """What was said of a textbook page, and what was to be said; None where the task has no class for it."""
+
+    name: str
+    expected: tuple[str, ...]
+    positives: tuple[str, ...]
+    probabilities: Mapping[str, float]
+    held: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
     """All of it; `history` is head -> (epoch, macro AUROC) of the validation fold."""
 
     slices: tuple[Slice, ...] = ()
     coverage: tuple[CoveragePoint, ...] = ()
     robustness: tuple[Robustness, ...] = ()
+    controls: tuple[Asked, ...] = ()
+    textbook: tuple[Textbook, ...] = ()
     history: Mapping[str, Sequence[tuple[float, float]]]
 
 
@@ -88,7 +114,9 @@ def read_beside(folder: Path, *, curves: Path | None = None) -> Beside:
                 high=_optional(row.get("high")),
             )
             for row in _rows(folder / ROBUSTNESS_FILE, columns=("style", "camera", "difference"))
+            if row["difference"]
         ),
+        **_controls(folder / CONTROLS_FILE),
         history=_history(curves) if curves is not None else {},
     )
 
@@ -106,6 +134,30 @@ def read_slices(path: Path) -> tuple[Slice, ...]:
         return tuple(_slice(entry) for entry in content["slices"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} does not hold slices ({type(error).__name__}: {error}); run evaluate again") from None
+
+
+def _controls(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        names = ("question", "expected", "value", "low", "high", "held")
+        asked = tuple(Asked(**{name: entry[name] for name in names}) for entry in content["controls"])
+        textbook = tuple(
+            Textbook(
+                name=str(entry["name"]),
+                expected=tuple(entry["expected"]),
+                positives=tuple(entry["positives"]),
+                probabilities=dict(entry["probabilities"]),
+                held=entry["held"],
+            )
+            for entry in content["textbook"]
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} does not hold controls ({type(error).__name__}: {error}); run evaluate again"
+        ) from None
+    return {"controls": asked, "textbook": textbook}
 
 
 def _slice(entry: Mapping[str, Any]) -> Slice:

@@ -88,6 +88,7 @@ def render_page(
         + _slices(beside, content=content)
         + _coverage(beside, content=content)
         + _robustness(beside)
+        + _controls(beside)
         + _mistakes(mistakes)
         + _history(beside)
         + _colophon(content, subject=subject)
@@ -228,6 +229,19 @@ def _robustness(beside: Beside) -> str:
         "page of the same records: below 0 the model loses by it; the stronger the colour, the more."
     )
     return _section("Other papers and cameras", tables.robustness_table(beside.robustness) + _reading(reading))
+
+
+def _controls(beside: Beside) -> str:
+    if not beside.controls and not beside.textbook:
+        return ""
+    reading = (
+        "A model that finds disease where no trace is, that changes its mind with the header, or whose evidence map "
+        "names places that do not matter, has learned something else than electrocardiography."
+    )
+    asked = tables.control_table(beside.controls) + _reading(reading) if beside.controls else ""
+    known = f"<h3>Textbook pages</h3>{tables.textbook_table(beside.textbook)}" if beside.textbook else ""
+    known += _reading("Pages of simulated hearts that every textbook shows; one miss says little, three say much.")
+    return _section("Does it look at the traces?", asked + (known if beside.textbook else ""))
 
 
 def _mistakes(mistakes: Mistakes) -> str:

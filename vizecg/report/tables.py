@@ -5,7 +5,7 @@ from html import escape
 from typing import Any, Final
 
 from vizecg.report import curves
-from vizecg.report.beside import Robustness, Slice
+from vizecg.report.beside import Asked, Robustness, Slice, Textbook
 from vizecg.report.beside_figures import WORST_SHOWN, rows_and_columns
 from vizecg.report.scored import Scored
 from vizecg.report.svg import Axis, interval
@@ -170,6 +170,38 @@ def _robust(cell: Robustness | None, *, limit: float) -> str:
         "" if cell.low is None or cell.high is None else f"<small>{_signed(cell.low)} to {_signed(cell.high)}</small>"
     )
     return f'<td class="number {"l" if cell.difference < 0 else "h"}{step}">{_signed(cell.difference)}{span}</td>'
+
+
+def control_table(asked: Sequence[Asked]) -> str:
+    """Question, answer with its interval, what a sound model's is, and whether they agree."""
+    rows = [
+        f"<tr><th scope=row>{escape(one.question)}</th>{_estimated(one.value, one.low, one.high)}"
+        f"<td>{escape(one.expected)}</td><td>{_held(one.held)}</td></tr>"
+        for one in asked
+    ]
+    head = "<thead><tr><th>question</th><th>answer</th><th>of a sound model</th><th>agrees</th></tr></thead>"
+    return _wide(head, rows)
+
+
+def textbook_table(pages: Sequence[Textbook]) -> str:
+    """What was drawn, what was said of it, and whether the class it belongs to was among that."""
+    rows = []
+    for page in pages:
+        said = ", ".join(f"{escape(code)} {page.probabilities[code]:.2f}" for code in page.positives) or "none"
+        expected = ", ".join(f"{escape(code)} ({page.probabilities[code]:.2f})" for code in page.expected) or "–"
+        cells = f"<td>{expected}</td><td>{said}</td><td>{_held(page.held)}</td>"
+        rows.append(f"<tr><th scope=row>{escape(page.name)}</th>{cells}</tr>")
+    head = "<thead><tr><th>drawn</th><th>expected (probability)</th><th>given</th><th>agrees</th></tr></thead>"
+    return _wide(head, rows)
+
+
+def _estimated(value: float | None, low: float | None, high: float | None) -> str:
+    scores = {"it": value, "it_low": low, "it_high": high}
+    return _cell(scores, "it")
+
+
+def _held(held: bool | None) -> str:
+    return {True: "yes", False: "<b>no</b>", None: "–"}[held]
 
 
 def _wide(head: str, rows: Sequence[str], *, kind: str = "scores") -> str:

@@ -8,9 +8,26 @@ from pydantic import Field
 from vizecg.calibration import F1_PLATEAU, CalibrationKind, ThresholdRule
 from vizecg.config import Section
 from vizecg.errors import InputError
+from vizecg.executors import PROCESSES, ExecutorName, open_executor
 
 if TYPE_CHECKING:
+    from vizecg.checks import Checks
+    from vizecg.evaluation import Model
     from vizecg.metrics import Estimate
+    from vizecg.operating_point import OperatingPoint
+    from vizecg.records import RecordSet
+    from vizecg.robustness import Condition
+
+
+class RobustnessParams(Section):
+    """Which other pages of fold 10 are drawn, and whether the controls are asked."""
+
+    records: int | None = Field(default=60, ge=10, description="of fold 10; null is all of them")
+    styles: tuple[str, ...] = Field(default=("standard", "drawn"), min_length=1)
+    cameras: tuple[str, ...] = Field(default=("clean", "scan", "photo"), min_length=1)
+    controls: bool = True
+    executor: ExecutorName = PROCESSES
+    workers: int = Field(default=2, ge=0, le=256)
 
 
 class Params(Section):
@@ -21,6 +38,7 @@ class Params(Section):
     min_slice_records: int = Field(default=30, ge=1, description="of a slice, to be scored")
     calibration: CalibrationKind = "slope_and_biases"
     threshold: ThresholdRule = F1_PLATEAU
+    robustness: RobustnessParams = RobustnessParams()
     abstain_margin: float = Field(ge=0, lt=1)
     resamples: int = Field(ge=100, description="of the bootstrap by patient")
     seed: int = Field(ge=0)
@@ -30,11 +48,12 @@ class Params(Section):
 def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, metrics: Path) -> None:
     """Read record set and model run, write the evaluation, and its numbers once more for `dvc metrics`."""
     from vizecg import evaluation as evaluations
-    from vizecg import publish
+    from vizecg import publish, robustness
     from vizecg.metrics import score
     from vizecg.records import TEST_FOLD, VALIDATION_FOLD, read_record_set
     from vizecg.slices import score_slices, slices_of
 
+    conditions = robustness.conditions(params.robustness.styles, params.robustness.cameras)  # refused first
     record_set = read_record_set(records)
     model = evaluations.read_model(model_run, threads=params.threads)
     if model.description["records"] != record_set.digest:
@@ -76,6 +95,7 @@ def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, met
             resamples=params.resamples,
             seed=params.seed,
         )
+        checks = _check(params, conditions=conditions, record_set=record_set, model=model, point=point)
         content = evaluations.write(
             staging,
             model=model,
@@ -85,9 +105,42 @@ def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, met
             scores=scores,
             slices=slices,
             min_slice_records=params.min_slice_records,
+            checks=checks,
         )
     publish.write_atomically(metrics, publish.to_json(content))
     print(f"evaluate: fold 10 macro AUROC {_said(scores.macro['auroc'])}, {scores.records} records")
+
+
+def _check(
+    params: Params,
+    *,
+    conditions: "list[Condition]",
+    record_set: "RecordSet",
+    model: "Model",
+    point: "OperatingPoint",
+) -> "Checks | None":
+    """Other pages of the same records, and the controls; none where no record of fold 10 has a signal."""
+    from vizecg import checks, robustness
+    from vizecg.records import TEST_FOLD
+
+    asked = params.robustness
+    rows = robustness.rows_of(record_set, folds=[TEST_FOLD], most=asked.records, seed=params.seed)
+    if not len(rows):
+        print("evaluate: no record of fold 10 has a signal, so no page could be drawn anew: no robustness, no controls")
+        return None
+    with open_executor(asked.executor, workers=asked.workers) as executor:
+        return checks.check(
+            model.network,
+            record_set=record_set,
+            rows=rows,
+            recipe=model.recipe,
+            point=point,
+            conditions=conditions,
+            with_controls=asked.controls,
+            executor=executor,
+            resamples=params.resamples,
+            seed=params.seed,
+        )
 
 
 def _said(estimate: "Estimate") -> str:
