@@ -1,6 +1,7 @@
 """Teachers trained before the student: who learns from whom, and what is kept."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
 from vizecg.batches import TrainingData
+from vizecg.config import override, read_params
 from vizecg.errors import InputError
 from vizecg.models import build_model
 from vizecg.recipe import DistillationParams, ModelConfig, Recipe, TeachersParams
+from vizecg.steps import params_models
 from vizecg.training import train
 from vizecg.training.arithmetic import Arithmetic
 from vizecg.training.teachers import answers_about, parts_by_patient, teach
@@ -274,6 +277,44 @@ def test_a_lesson_that_frozen_teachers_cannot_give_is_refused(changed, message):
     with pytest.raises(ValidationError, match=message):
         Recipe.model_validate({"schedule": "frozen", **changed})
     Recipe.model_validate({"schedule": "joint", **changed})
+
+
+PARAMS = Path(__file__).parent.parent / "params.yaml"
+
+
+def params_after(folder, *assignments):
+    copied = folder / PARAMS.name
+    copied.write_bytes(PARAMS.read_bytes())
+    override(copied, assignments, models=params_models())
+    return read_params(copied, models=params_models())["train"]
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        ["train.schedule=frozen"],
+        ["train.schedule=frozen", "train.teachers.reads=image"],
+        ["train.schedule=frozen", "train.teachers.members=3", "train.teachers.crossfit=10"],
+        ["train.distillation.symmetric=true"],
+        ["train.distillation.feature_weight=0.5"],
+        ["train.classification=asymmetric"],
+        ["train.class_weights=balanced"],
+        ["train.select=last"],
+        ["train.accumulate=4"],
+        ["train.checkpoint_every_steps=50"],
+    ],
+)
+def test_every_choice_is_an_override_of_the_shipped_parameters(tmp_path, assignments):
+    assert params_after(tmp_path, *assignments) != params_after(tmp_path)
+
+
+def test_what_does_not_go_together_is_said_in_one_sentence(tmp_path):
+    with pytest.raises(InputError) as refused:
+        params_after(tmp_path, "train.schedule=frozen", "train.distillation.symmetric=true")
+    assert str(refused.value) == (
+        f"{tmp_path / 'params.yaml'}: train: "
+        "distillation.symmetric needs a teacher that still learns: schedule joint, not frozen"
+    )
 
 
 def test_more_parts_than_patients_are_refused(data):

@@ -155,6 +155,7 @@ def test_a_training_that_was_done_is_not_done_again(data, tmp_path):
         ({"seed": 1}, "seed"),
         ({"recipe": RECIPE.model_copy(update={"learning_rate": 0.01})}, "recipe"),
         ({"data": made_up(digest="other")}, "data"),
+        ({"data": dataclasses.replace(made_up(), training_rows=np.arange(15))}, "data"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_not_continued_and_the_log_says_why(data, tmp_path, caplog, change, named):
