@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,10 @@ from vizecg.recipe import Recipe
 from vizecg.training import checkpoints
 from vizecg.training.arithmetic import Arithmetic, generator_states, torch_seed
 from vizecg.training.loading import Portion, Reader, Timed, read_ahead
+from vizecg.training.portions import Portioned, means, whole
 from vizecg.training.reports import EpochReport, StepReport, TrainingDiverged
 from vizecg.training.run import Net, Run, start
 from vizecg.training.scoring import validate
-
-_OF_ALL_RECORDS: Final = ("total", "image")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +201,7 @@ class Trainer(Generic[Net]):
         """Gradients of a whole batch, and the parts of its loss."""
         arithmetic = self.job.arithmetic
         records = sum(arithmetic.team.gathered(sum(len(portion.rows) for portion in portions)))
-        found: list[_Portioned] = []
+        found: list[Portioned] = []
         for portion in portions:
             lesson = self._lesson(portion.rows)
             parts = self.loss(
@@ -214,8 +213,8 @@ class Trainer(Generic[Net]):
             )
             (parts.total * (len(portion.rows) / records)).backward()  # type: ignore[no-untyped-call]
             seeing = portion.batch.has_signal.sum() if lesson is None else len(lesson.logits)
-            found.append(_Portioned(losses=parts.to_dict(), records=len(portion.rows), seeing=int(seeing)))
-        return _whole([portion for each in arithmetic.team.gathered(found) for portion in each])
+            found.append(Portioned(losses=parts.to_dict(), records=len(portion.rows), seeing=int(seeing)))
+        return whole([portion for each in arithmetic.team.gathered(found) for portion in each])
 
     def _lesson(self, rows: NDArray[np.integer[Any]]) -> Lesson | None:
         lessons, arithmetic = self.job.lessons, self.job.arithmetic
@@ -244,7 +243,7 @@ class Trainer(Generic[Net]):
         is_best = recipe.select == "best_epoch" and run.note_best(by_head[run.averaged.head])
         report = EpochReport(
             epoch=run.epochs_done + 1,
-            losses=_means(run.parts),
+            losses=means(run.parts),
             distillation_weight=recipe.distillation_weight_at(run.epochs_done + 1),
             learning_rate=float(run.optimizer.param_groups[0]["lr"]),
             validation_auroc=by_head,
@@ -263,31 +262,3 @@ def learning_rate_at(step: int, *, steps: int, recipe: Recipe) -> float:
     if step < warmup:
         return recipe.learning_rate * (step + 1) / warmup
     return recipe.learning_rate * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))) / 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Portioned:
-    """Losses of a portion; `seeing` is how many of its records a signal or a teacher's answer is known of."""
-
-    losses: dict[str, float]
-    records: int
-    seeing: int
-
-
-def _whole(portions: list[_Portioned]) -> dict[str, float]:
-    """Each part of the loss over the records of all portions that it is of."""
-    if len(portions) == 1:
-        return portions[0].losses
-    whole = {}
-    for name in dict.fromkeys(name for portion in portions for name in portion.losses):
-        having = [portion for portion in portions if name in portion.losses]
-        counts = [portion.records if name in _OF_ALL_RECORDS else portion.seeing for portion in having]
-        values = (count * portion.losses[name] for count, portion in zip(counts, having, strict=True))
-        whole[name] = sum(values) / sum(counts)
-    return whole
-
-
-def _means(parts: list[dict[str, float]]) -> dict[str, float]:
-    names = dict.fromkeys(name for part in parts for name in part)
-    having = {name: [part[name] for part in parts if name in part] for name in names}
-    return {name: sum(values) / len(values) for name, values in having.items()}
