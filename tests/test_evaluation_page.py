@@ -167,6 +167,15 @@ def test_only_simulated_records_are_called_so(tmp_path):
     assert "SIMULATED" not in page
 
 
+def test_classes_stand_in_the_order_of_the_task_whatever_the_file_has(tmp_path):
+    codes = ("NORM", "MI", "CD")
+    scores = scores_of(codes, records=60)
+    scores["classes"] = dict(sorted(scores["classes"].items()))
+    page = write(tmp_path, codes=codes, scores=scores)
+    table = page[page.index("By class") :]
+    assert sorted(codes, key=lambda code: table.index(f">{code}<small>")) == list(codes)
+
+
 def test_classes_outside_the_macro_are_named_with_the_reason(page, tmp_path):
     assert "NORM : 9 positive records" in Page(page).text
     older = scores_of(CODES, records=60) | {"macro_classes": ["NORM"]}

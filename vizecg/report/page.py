@@ -76,6 +76,8 @@ def render_page(
         mistakes: to be shown as pages.
     """
     names = {entry.code: entry.name for entry in subject.classes}
+    # A file sorts them by name; people read them in the task's order.
+    content = {**content, "classes": {code: content["classes"][code] for code in names}}
     body = (
         _heading(content)
         + _tiles(content, names=names)
