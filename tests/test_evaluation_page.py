@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from contextlib import closing
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -422,8 +423,8 @@ def test_by_night_the_page_is_dark_and_its_lines_change_with_it(shown):
 def test_the_page_prints_with_what_is_folded_away_on_the_screen(shown):
     import pypdfium2
 
-    printed = pypdfium2.PdfDocument(shown[0] / "page.pdf")
-    text = " ".join(page.get_textpage().get_text_range() for page in printed)
-    assert 2 <= len(printed) <= 12
+    with closing(pypdfium2.PdfDocument(shown[0] / "page.pdf")) as printed:
+        text = " ".join(page.get_textpage().get_text_range() for page in printed)
+        assert 2 <= len(printed) <= 12
     assert "How good is the model?" in text
     assert "how often the one with it gets more" in " ".join(text.split())
