@@ -5,7 +5,7 @@ beyond: of the standard page twelve windows of 2.5 s, and ten seconds of lead II
 what was recorded together stands together, beats of the rhythm strip tell what falls
 when, and leads of different seconds are never added up in a kernel. Cutting the strips
 into equal pieces side by side saves the blank paper, but mixes heartbeats of different
-phase, and reads far worse (docs/models.md).
+phase, and read worse in two trainings of two (docs/models.md).
 """
 
 from itertools import chain
