@@ -12,6 +12,7 @@ from vizecg import bundling, contact, evaluation, intake, publish, textbook
 from vizecg.batches import at_stream_rate
 from vizecg.errors import InputError
 from vizecg.labels import TASKS
+from vizecg.learning import training_data
 from vizecg.operating_point import OperatingPoint
 from vizecg.page import draw_page, encode_png
 from vizecg.pages import make_upload, read_page_set, take_in, upload_of, uploads
@@ -309,7 +310,9 @@ def test_a_page_that_is_no_ecg_is_kept_and_counted_and_not_learned_from(tmp_path
     assert len(spoiled) == 2
     assert not spoiled["is_ecg"].any()
     assert spoiled["findings"].str.contains("not_an_ecg").all()
-    data = train.training_data(read_record_set(tmp_path / "records"), page_set=page_set)
+    data = training_data(
+        read_record_set(tmp_path / "records"), page_set=page_set, training_folds=range(1, 9), validation_folds=[9]
+    )
     assert 2 not in data.training_rows
     assert len(data.training_rows) == 11
     assert len(data.pages) == len(page_set.index) - 2

@@ -57,7 +57,7 @@ def folder(tmp_path):
 
 def test_a_typo_in_any_section_stops_the_first_step_with_one_sentence(folder):
     written = (folder / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(written.replace("  epochs:", "  epohcs:"))
+    (folder / "params.yaml").write_text(written.replace("\n  epochs:", "\n  epohcs:"))
     done = vizecg("ingest", "--source", "data/source.json", "--records", "data/records", cwd=folder)
     assert done.returncode == 2
     assert done.stderr.startswith("vizecg: params.yaml: train.epohcs is not a parameter (did you mean 'epochs'?)")

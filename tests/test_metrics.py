@@ -267,7 +267,7 @@ def test_the_macro_of_many_rare_classes_has_an_interval():
         ({"probabilities": np.full((200, 5), 1.5)}, "probabilities must be within 0..1, and none of them NaN"),
         ({"probabilities": np.full((200, 5), np.nan)}, "probabilities must be within 0..1, and none of them NaN"),
         ({"probabilities": np.zeros((200, 4))}, r"must both be \(records, classes\), got \(200, 5\), \(200, 4\)"),
-        ({"thresholds": (0.5,)}, "5 classes, but 5 codes and 1 thresholds"),
+        ({"thresholds": (0.5,)}, r"thresholds must be \(5,\) or \(\d+, 5\), got \(1,\)"),
         ({"patient_ids": np.zeros(3)}, r"patient_ids must be one a record, \(200,\), got \(3,\)"),
     ],
 )

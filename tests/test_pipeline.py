@@ -37,6 +37,36 @@ def test_outputs_of_the_pipeline_do_not_show_in_git(checkout):
     assert [line[3:] for line in status] == ["dvc.lock"]
 
 
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow 3.17 under SQLAlchemy 2.1
+def test_rivals_are_compared_by_command_and_by_flow_and_mlflow_has_the_table(checkout):
+    from mlflow import MlflowClient
+
+    chosen = ("vizecgnet", "without distillation", "signal as printed")
+    named = [word for name in chosen for word in ("--contender", name)]
+    written = (checkout.folder / "params.yaml").read_text()
+    checkout.override("compare.folds=[1, 2]", "compare.min_scored=1", "train.epochs=1")
+    try:
+        said = checkout.vizecg("compare", *named).stdout
+        again = checkout.vizecg("compare", "--flow", *named)
+    finally:
+        (checkout.folder / "params.yaml").write_text(written)
+    table = (checkout.folder / "reports" / "comparison" / "comparison.md").read_text()
+    assert table in said
+    assert all(f"| {name} |" in table for name in chosen)
+    assert "simulated records, folds 1 to 2" in table
+    assert "3 contenders compared" in again.stdout + again.stderr
+    assert "seed 7, fold 2: was there" in again.stdout + again.stderr
+    mlflow = MlflowClient(f"sqlite:///{checkout.folder}/.state/mlflow.db")
+    (experiment,) = (found for found in mlflow.search_experiments() if found.name == "vizecg")
+    parents = mlflow.search_runs([experiment.experiment_id], "attributes.run_name LIKE 'compare %'")
+    assert len(parents) == 1, "the flow found the run of the command"
+    below = f"tags.`mlflow.parentRunId` = '{parents[0].info.run_id}'"
+    children = {run.info.run_name: run for run in mlflow.search_runs([experiment.experiment_id], below)}
+    assert set(children) == set(chosen)
+    shown = children["vizecgnet"].data.metrics
+    assert shown["macro/auroc_low"] <= shown["macro/auroc"] <= shown["macro/auroc_high"]
+
+
 def test_a_parameter_reruns_only_what_depends_on_it(checkout):
     written = (checkout.folder / "params.yaml").read_text()
     checkout.override("evaluate.abstain_margin=0.01")

@@ -24,10 +24,10 @@ from vizecg.batches import (
 from vizecg.errors import InputError
 from vizecg.intake import to_tensor
 from vizecg.labels import LabelClass
+from vizecg.learning import training_data
 from vizecg.models import build_model
 from vizecg.recipe import DistillationParams, JitterParams, ModelConfig, Recipe
 from vizecg.records import RecordSet
-from vizecg.steps.train import training_data
 from vizecg.training import TrainingDiverged, learning_rate_at, loop, resolve_device, resolve_precision, train
 from vizecg.training.arithmetic import Arithmetic
 from vizecg.training.loading import Portion, Reader
@@ -620,7 +620,7 @@ def test_of_a_record_set_folds_1_to_8_are_learned_from_in_all_copies_and_fold_10
     page_set = SimpleNamespace(
         is_ecg=np.ones(120, bool), index=index, stored=lambda numbers: pages[numbers], digest="p"
     )
-    data = training_data(record_set, page_set=page_set)
+    data = training_data(record_set, page_set=page_set, training_folds=range(1, 9), validation_folds=[9])
     assert set(folds[data.training_rows]) == set(range(1, 9))
     assert set(folds[data.validation_rows]) == {9}
     patients = table["patient_id"].to_numpy()

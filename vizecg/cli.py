@@ -342,6 +342,34 @@ def retrain(overrides: tuple[str, ...], no_promote: bool) -> None:
 
 @cli.command()
 @click.option(
+    "--contender", "contenders", multiple=True, help="One of section compare; may be given again. Default: all."
+)
+@click.option("--records", type=FOLDER, default=Path("data/records"), show_default=True)
+@click.option("--pages", type=FOLDER, default=Path("data/pages"), show_default=True)
+@click.option("--out", type=FOLDER, default=Path("reports/comparison"), show_default=True)
+@click.option("--flow", is_flag=True, help="As a Prefect flow in this folder, a task for every contender.")
+@click.option("--train-only", is_flag=True, help="Train and keep the answers; compare nothing yet.")
+def compare(contenders: tuple[str, ...], records: Path, pages: Path, out: Path, flow: bool, train_only: bool) -> None:
+    """Train VizECGNet and its rivals out of fold, and hold them against each other.
+
+    Numbers come from section `compare` of params.yaml. What was trained is kept beside OUT,
+    so a comparison that was cut off goes on where it was.
+    """
+    from vizecg.environment import enter
+    from vizecg.settings import Settings
+
+    if flow:
+        enter(Settings())  # Prefect reads its home when it is imported
+        from flows.compare import compare_here
+
+        sys.exit(compare_here(contenders=contenders))
+    from vizecg.comparison_files import compare_and_write
+
+    compare_and_write(contenders, records=records, pages=pages, out=out, train_only=train_only)
+
+
+@cli.command()
+@click.option(
     "--data", help="physionet, an https:// or s3:// address, a folder or an archive. Default: simulated records."
 )
 @click.option("--exit", "leave", is_flag=True, help="Stop everything after the first answer.")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vizecg.bootstrap import interval, mean_of_defined, patient_weights
-from vizecg.metrics import MIN_SCORED, Bools, Floats, left_out, resampled_metrics
+from vizecg.metrics import MIN_SCORED, Bools, Floats, cuts_of, left_out, resampled_metrics
 
 METRICS: Final = ("auroc", "auprc", "precision", "recall", "f1", "brier")
 LOWER_IS_BETTER: Final = frozenset({"brier"})
@@ -28,14 +28,14 @@ class Run:
     Attributes:
         a: (records, classes), calibrated probabilities.
         b: the same of the model that `a` is compared with.
-        a_thresholds: of each class, for precision, recall and F1.
-        b_thresholds: of each class, of the other model.
+        a_thresholds: (classes,) or (records, classes), for precision, recall and F1.
+        b_thresholds: of the other model.
     """
 
     a: Floats
     b: Floats
-    a_thresholds: Sequence[float]
-    b_thresholds: Sequence[float]
+    a_thresholds: ArrayLike
+    b_thresholds: ArrayLike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +259,8 @@ def _of_class(
     found = {name: np.zeros((2, len(weights))) for name in names}
     for run, weight in zip(runs, run_weights.T, strict=True):
         for side, (said, thresholds) in enumerate(((run.a, run.a_thresholds), (run.b, run.b_thresholds))):
-            measured = resampled_metrics(truth[:, k], said[:, k], threshold=thresholds[k], weights=weights, names=names)
+            cuts = cuts_of(thresholds, shape=truth.shape)[:, k]
+            measured = resampled_metrics(truth[:, k], said[:, k], threshold=cuts, weights=weights, names=names)
             for name in names:
                 found[name][side] += weight * measured[name]
     return found
@@ -296,11 +297,9 @@ def _checked(
         raise ValueError(f"patient_ids must be one a record, ({len(truth)},), got {patients.shape}")
     for run in runs:
         for said, thresholds in ((run.a, run.a_thresholds), (run.b, run.b_thresholds)):
-            if said.shape != truth.shape or len(thresholds) != len(codes):
-                raise ValueError(
-                    f"every run must be of the {truth.shape} labels, with {len(codes)} thresholds; "
-                    f"got {said.shape} and {len(thresholds)}"
-                )
+            if said.shape != truth.shape:
+                raise ValueError(f"every run must be of the {truth.shape} labels, got {said.shape}")
+            cuts_of(thresholds, shape=truth.shape)
             if not ((said >= 0) & (said <= 1)).all():  # NaN fails both
                 raise ValueError("probabilities must be within 0..1, and none of them NaN")
     return truth, patients

@@ -4,7 +4,7 @@ from vizecg.metrics.calibration import Bools, Floats, calibration_error, calibra
 from vizecg.metrics.resampling import KINDS, resampled_metrics
 from vizecg.metrics.scores import UNDEFINED, ClassScores, Estimate, Scores, flat
 from vizecg.metrics.scoring import METRICS, score
-from vizecg.metrics.support import MIN_SCORED, left_out, scorable
+from vizecg.metrics.support import MIN_SCORED, cuts_of, left_out, scorable
 from vizecg.metrics.sweeps import RISK_FILE, SWEEP_FILE, Risk, risk_at, risk_coverage, write_sweeps
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Scores",
     "calibration_error",
     "calibration_error_by_chance",
+    "cuts_of",
     "flat",
     "left_out",
     "recalibration",

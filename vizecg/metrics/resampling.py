@@ -16,14 +16,14 @@ _CELLS_AT_ONCE: Final = 10_000_000
 
 
 def resampled_metrics(
-    labels: Bools, probabilities: Floats, *, threshold: float, weights: Floats, names: Sequence[str]
+    labels: Bools, probabilities: Floats, *, threshold: float | Floats, weights: Floats, names: Sequence[str]
 ) -> dict[str, Floats]:
     """Measure one class in every resample.
 
     Args:
         labels: (records,) of one class.
         probabilities: (records,), within 0..1.
-        threshold: a record is called positive at or above it.
+        threshold: a record is called positive at or above it; one for all, or (records,).
         weights: (resamples, records), whole numbers.
         names: of `KINDS`; metrics of one kind are computed together.
     """
@@ -38,15 +38,15 @@ def resampled_metrics(
     return {name: np.concatenate([block[name] for block in blocks]) for name in names}
 
 
-def _auroc(labels: Bools, probabilities: Floats, _threshold: float, weights: Floats) -> dict[str, Floats]:
+def _auroc(labels: Bools, probabilities: Floats, _threshold: float | Floats, weights: Floats) -> dict[str, Floats]:
     return {"auroc": weighted_auroc(labels, probabilities, weights)}
 
 
-def _auprc(labels: Bools, probabilities: Floats, _threshold: float, weights: Floats) -> dict[str, Floats]:
+def _auprc(labels: Bools, probabilities: Floats, _threshold: float | Floats, weights: Floats) -> dict[str, Floats]:
     return {"auprc": weighted_average_precision(labels, probabilities, weights)}
 
 
-def _counted(labels: Bools, probabilities: Floats, threshold: float, weights: Floats) -> dict[str, Floats]:
+def _counted(labels: Bools, probabilities: Floats, threshold: float | Floats, weights: Floats) -> dict[str, Floats]:
     called = probabilities >= threshold
     weight = weights.sum(axis=1)
     positive, predicted, both = (weights @ part.astype(np.float64) for part in (labels, called, labels & called))
@@ -61,16 +61,18 @@ def _counted(labels: Bools, probabilities: Floats, threshold: float, weights: Fl
     }
 
 
-def _brier(labels: Bools, probabilities: Floats, _threshold: float, weights: Floats) -> dict[str, Floats]:
+def _brier(labels: Bools, probabilities: Floats, _threshold: float | Floats, weights: Floats) -> dict[str, Floats]:
     return {"brier": weights @ (probabilities - labels) ** 2 / weights.sum(axis=1)}
 
 
-def _recalibrated(labels: Bools, probabilities: Floats, _threshold: float, weights: Floats) -> dict[str, Floats]:
+def _recalibrated(
+    labels: Bools, probabilities: Floats, _threshold: float | Floats, weights: Floats
+) -> dict[str, Floats]:
     found = recalibration(labels, probabilities, weights)
     return {"calibration_intercept": found.intercept, "calibration_slope": found.slope}
 
 
-KINDS: Final[dict[str, Callable[[Bools, Floats, float, Floats], dict[str, Floats]]]] = {
+KINDS: Final[dict[str, Callable[[Bools, Floats, float | Floats, Floats], dict[str, Floats]]]] = {
     "auroc": _auroc,
     "auprc": _auprc,
     **dict.fromkeys(("precision", "recall", "f1", "specificity", "accuracy"), _counted),

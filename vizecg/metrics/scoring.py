@@ -21,7 +21,7 @@ from vizecg.metrics.calibration import (
 )
 from vizecg.metrics.resampling import KINDS, resampled_metrics
 from vizecg.metrics.scores import UNDEFINED, ClassScores, Estimate, Scores
-from vizecg.metrics.support import MIN_SCORED, left_out
+from vizecg.metrics.support import MIN_SCORED, cuts_of, left_out
 
 # A resample's calibration error is larger than its sample's, noise adding up in every bin, so its quantiles are no
 # interval: on 98 records they began above the value itself. `ece_expected` says instead how much of it is noise.
@@ -36,7 +36,7 @@ def score(
     probabilities: ArrayLike,
     *,
     codes: Sequence[str],
-    thresholds: Sequence[float],
+    thresholds: ArrayLike,
     patient_ids: ArrayLike,
     min_scored: int = MIN_SCORED,
     resamples: int = 1000,
@@ -49,7 +49,7 @@ def score(
         labels: (records, classes), 0 or 1.
         probabilities: same shape, calibrated.
         codes: names of the classes, in column order.
-        thresholds: of each class; a record is positive at or above it.
+        thresholds: (classes,), or (records, classes) where folds have their own; a record is positive at or above it.
         patient_ids: (records,); records of one patient are resampled together.
         min_scored: positives, and negatives, that a class of the macro needs.
         resamples: how many.
@@ -59,23 +59,24 @@ def score(
     Raises:
         ValueError: shapes do not fit, or a probability is not within 0..1.
     """
-    truth, said, patients = _checked(labels, probabilities, patient_ids, codes=codes, thresholds=thresholds)
+    truth, said, patients = _checked(labels, probabilities, patient_ids, codes=codes)
+    cuts = cuts_of(thresholds, shape=truth.shape)
     weights = patient_weights(patients, resamples=resamples, seed=seed)
     resampled = [
-        resampled_metrics(truth[:, k], said[:, k], threshold=thresholds[k], weights=weights, names=tuple(KINDS))
+        resampled_metrics(truth[:, k], said[:, k], threshold=cuts[:, k], weights=weights, names=tuple(KINDS))
         for k in range(len(codes))
     ]
-    values = [_values(truth[:, k], said[:, k], threshold=thresholds[k], seed=seed) for k in range(len(codes))]
+    values = [_values(truth[:, k], said[:, k], threshold=cuts[:, k], seed=seed) for k in range(len(codes))]
     without = left_out(truth, codes=codes, min_scored=min_scored)
     among = [k for k, code in enumerate(codes) if code not in without]
-    right = (truth == (said >= np.asarray(thresholds))).all(axis=1)
+    right = (truth == (said >= cuts)).all(axis=1)
     return Scores(
         classes=tuple(
             ClassScores(
                 code=code,
                 positives=int(truth[:, k].sum()),
                 negatives=int((~truth[:, k]).sum()),
-                threshold=float(thresholds[k]),
+                threshold=float(np.median(cuts[:, k])),
                 metrics={
                     name: _estimate(values[k][name], resampled[k].get(name), confidence=confidence) for name in METRICS
                 },
@@ -97,7 +98,7 @@ def score(
     )
 
 
-def _values(truth: Bools, said: Floats, *, threshold: float, seed: int) -> dict[str, float | None]:
+def _values(truth: Bools, said: Floats, *, threshold: Floats, seed: int) -> dict[str, float | None]:
     """Each metric of one class; None where it is not defined."""
     import torch
     from torchmetrics.functional import classification
@@ -161,14 +162,13 @@ def _checked(
     patient_ids: ArrayLike,
     *,
     codes: Sequence[str],
-    thresholds: Sequence[float],
 ) -> tuple[Bools, Floats, NDArray[Any]]:
     truth, said = np.asarray(labels, dtype=bool), np.asarray(probabilities, dtype=np.float64)
     patients = np.asarray(patient_ids)
     if truth.ndim != 2 or truth.shape != said.shape or not len(truth):
         raise ValueError(f"labels and probabilities must both be (records, classes), got {truth.shape}, {said.shape}")
-    if not (len(codes) == len(thresholds) == truth.shape[1]):
-        raise ValueError(f"{truth.shape[1]} classes, but {len(codes)} codes and {len(thresholds)} thresholds")
+    if len(codes) != truth.shape[1]:
+        raise ValueError(f"{truth.shape[1]} classes, but {len(codes)} codes")
     if patients.shape != (len(truth),):
         raise ValueError(f"patient_ids must be one a record, ({len(truth)},), got {patients.shape}")
     if not ((said >= 0) & (said <= 1)).all():  # NaN fails both

@@ -32,3 +32,19 @@ def scorable(labels: ArrayLike, *, codes: Sequence[str], min_scored: int = MIN_S
     """Name the classes that are averaged over, in column order."""
     without = left_out(labels, codes=codes, min_scored=min_scored)
     return tuple(code for code in codes if code not in without)
+
+
+def cuts_of(thresholds: ArrayLike, *, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Where each record of each class is cut: (records, classes).
+
+    Args:
+        thresholds: (classes,) for all records, or (records, classes) where folds have their own.
+        shape: (records, classes).
+
+    Raises:
+        ValueError: they are neither.
+    """
+    cuts = np.asarray(thresholds, dtype=np.float64)
+    if cuts.shape not in (shape, shape[1:]):
+        raise ValueError(f"thresholds must be {shape[1:]} or {shape}, got {cuts.shape}")
+    return np.broadcast_to(cuts, shape)

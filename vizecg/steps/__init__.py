@@ -26,7 +26,8 @@ def step(name: str) -> ModuleType:
 
 
 def params_models() -> dict[str, type[BaseModel]]:
-    """Section of params.yaml -> its type, of every step and of the gates of promotion."""
+    """Section of params.yaml -> its type, of every step, of the gates of promotion and of the comparison."""
+    from vizecg.comparing import Params as CompareParams
     from vizecg.gates import Params as PromoteParams
 
-    return {name: step(name).Params for name in NAMES} | {"promote": PromoteParams}
+    return {name: step(name).Params for name in NAMES} | {"promote": PromoteParams, "compare": CompareParams}

@@ -28,13 +28,14 @@ def run(params: Params, *, verdict: Path, records: Path, pages: Path, model_run:
 
     Of several processes that torchrun has started, all train and one writes.
     """
+    from vizecg.learning import training_data
     from vizecg.pages import read_page_set
-    from vizecg.records import read_record_set
+    from vizecg.records import TRAIN_FOLDS, VALIDATION_FOLD, read_record_set
     from vizecg.training import joined, train
 
     record_set, page_set = read_record_set(records), read_page_set(pages)
     _refuse_unvalidated(verdict, record_set=record_set, page_set=page_set)
-    data = training_data(record_set, page_set=page_set)
+    data = training_data(record_set, page_set=page_set, training_folds=TRAIN_FOLDS, validation_folds=[VALIDATION_FOLD])
     checkpoints = model_run.parent / f".{model_run.name}.checkpoint"
     with joined(params.device) as team:
         if team.leads:
@@ -86,38 +87,6 @@ def _lead(
 
 def _recipe(params: Params) -> Recipe:
     return Recipe.model_validate(params.model_dump(exclude={"seed"}))
-
-
-def training_data(record_set: "RecordSet", *, page_set: "PageSet") -> "TrainingData":
-    """Folds 1–8 to learn from, fold 9 to choose the epoch.
-
-    Records without a label of the task take no part, nor do pages that the intake
-    takes for no ECG: the service would not answer for them.
-    """
-    import numpy as np
-
-    from vizecg.batches import TrainingData
-    from vizecg.records import TRAIN_FOLDS, VALIDATION_FOLD
-
-    numbers = np.flatnonzero(page_set.is_ecg)
-    index = page_set.index.iloc[numbers]
-    page_row = index["row"].to_numpy()
-    training, validation = (record_set.rows(folds=folds) for folds in (TRAIN_FOLDS, [VALIDATION_FOLD]))
-    return TrainingData(
-        pages=page_set.stored(numbers),
-        page_row=page_row,
-        page_copy=index["copy"].to_numpy(),
-        signals_uv=record_set.signals_uv,
-        sampling_hz=record_set.sampling_hz,
-        has_signal=record_set.has_signal,
-        labels=record_set.labels(),
-        codes=record_set.codes,
-        ecg_ids=record_set.table["ecg_id"].to_numpy(),
-        training_rows=training[np.isin(training, page_row)],
-        validation_rows=validation[np.isin(validation, page_row)],
-        digest=f"{record_set.digest}:{page_set.digest}",
-        patient_ids=record_set.table["patient_id"].to_numpy(),
-    )
 
 
 def _say_what_a_teacher_knows(report: "TeacherReport") -> None:

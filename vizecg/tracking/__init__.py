@@ -6,6 +6,7 @@ MLflow that was wiped, or was down when the training ran, ends with the same rec
 Nothing here pickles.
 """
 
+from vizecg.tracking.comparisons import ensure_comparison
 from vizecg.tracking.connection import TrackingUnavailable, client
 from vizecg.tracking.live import live_run
 from vizecg.tracking.runs import attach, ensure_run
@@ -31,6 +32,7 @@ __all__ = [
     "attach",
     "client",
     "drop_alias",
+    "ensure_comparison",
     "ensure_registered",
     "ensure_run",
     "find_version",

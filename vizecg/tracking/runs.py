@@ -76,10 +76,10 @@ def ensure_run(settings: Settings, *, model_run: Path, evaluation: Path) -> str:
     with asking(settings):
         experiment_id = ensure_experiment(mlflow, settings)
         same = {tag: record.tags[tag] for tag in (RUN_TAG, EVALUATION_TAG)}
-        begun = _runs(mlflow, experiment_id, tags=same)
+        begun = runs_with(mlflow, experiment_id, tags=same)
         if complete := [run for run in begun if run.data.tags.get(COMPLETE_TAG) == "true"]:
             return str(complete[-1].info.run_id)
-        begun += [run for run in _runs(mlflow, experiment_id, tags={LIVE_TAG: "true"}) if run not in begun]
+        begun += [run for run in runs_with(mlflow, experiment_id, tags={LIVE_TAG: "true"}) if run not in begun]
         run_id = _take_over(mlflow, begun, record=record) or new_run(mlflow, experiment_id, name=record.name)
         _fill(mlflow, run_id, record=record)
     return run_id
@@ -105,11 +105,11 @@ def ensure_bare_run(settings: Settings, *, digest: str, contract: Contract) -> s
     mlflow = client(settings)
     with asking(settings):
         experiment_id = ensure_experiment(mlflow, settings)
-        if found := _runs(mlflow, experiment_id, tags=tags):
+        if found := runs_with(mlflow, experiment_id, tags=tags):
             return str(found[-1].info.run_id)
         run_id = new_run(mlflow, experiment_id, name=f"bundle {digest[:12]}")
         note = "A bundle that was registered without the files of its training."
-        _set_tags(mlflow, run_id, {**tags, NOTE_TAG: note, "simulated": str(contract.simulated).lower()})
+        set_tags(mlflow, run_id, {**tags, NOTE_TAG: note, "simulated": str(contract.simulated).lower()})
         mlflow.set_terminated(run_id)
     return run_id
 
@@ -182,21 +182,26 @@ def _points(mlflow: "MlflowClient", run: "Run") -> set[Point]:
 def _fill(mlflow: "MlflowClient", run_id: str, *, record: Record) -> None:
     """Add what a run lacks of its record. The tag that says it is complete comes last."""
     run = mlflow.get_run(run_id)
-    _set_tags(mlflow, run_id, {"mlflow.runName": record.name, **record.tags})
+    set_tags(mlflow, run_id, {"mlflow.runName": record.name, **record.tags})
     log_params(mlflow, run_id, record.params)
     there = _points(mlflow, run)
     missing = [point for point in record.points if point not in there]
     log_metrics(mlflow, run_id, missing)
     for place, folder in record.folders.items():
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix in _READABLE:
-                inside = path.parent.relative_to(folder).as_posix()
-                mlflow.log_artifact(run_id, str(path), f"{place}/{inside}" if inside != "." else place)
+        log_readable(mlflow, run_id, folder=folder, place=place)
     _log_datasets(mlflow, run_id, record=record)
     if LIVE_TAG in run.data.tags:
         mlflow.delete_tag(run_id, LIVE_TAG)
     mlflow.set_terminated(run_id)
     mlflow.set_tag(run_id, COMPLETE_TAG, "true")
+
+
+def log_readable(mlflow: "MlflowClient", run_id: str, *, folder: Path, place: str) -> None:
+    """Keep what people open of a folder with a run, under `place`."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix in _READABLE:
+            inside = path.parent.relative_to(folder).as_posix()
+            mlflow.log_artifact(run_id, str(path), f"{place}/{inside}" if inside != "." else place)
 
 
 def _log_datasets(mlflow: "MlflowClient", run_id: str, *, record: Record) -> None:
@@ -214,13 +219,14 @@ def _log_datasets(mlflow: "MlflowClient", run_id: str, *, record: Record) -> Non
     mlflow.log_inputs(run_id, datasets=inputs)
 
 
-def _runs(mlflow: "MlflowClient", experiment_id: str, *, tags: Mapping[str, str]) -> "list[Run]":
+def runs_with(mlflow: "MlflowClient", experiment_id: str, *, tags: Mapping[str, str]) -> "list[Run]":
     """Runs that carry all these tags, oldest first."""
     wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in tags.items())
     return list(mlflow.search_runs([experiment_id], wanted, order_by=["attributes.start_time ASC"]))
 
 
-def _set_tags(mlflow: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> None:
+def set_tags(mlflow: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> None:
+    """Write tags, all at once."""
     from mlflow.entities import RunTag
 
     mlflow.log_batch(run_id, tags=[RunTag(key=name, value=value) for name, value in tags.items()])

@@ -38,7 +38,7 @@ def identity_of(data: TrainingData, recipe: Recipe, *, seed: int, arithmetic: Ar
         "device": arithmetic.device.type,
         "processes": str(arithmetic.team.size),
         "torch": str(torch.__version__),
-        "code": _code_digest(),
+        "code": code_digest(),
     }
 
 
@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _code_digest() -> str:
+def code_digest() -> str:
     """Of the modules that decide what a step of training does."""
     package = Path(__file__).parent.parent
     modules = [

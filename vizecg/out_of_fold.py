@@ -1,0 +1,254 @@
+"""Ten folds in turn: each is scored by a network that has learned from the nine others.
+
+For sets too small to spare a fold for thresholds and one for the score: on 130 records one
+threshold moves F1 by more than most models differ. Here every record is scored once, by a
+network, a calibration and a threshold that know nothing of its patient. Epochs are not
+chosen but fixed, so no fold is needed for that either.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vizecg.calibration import F1_PLATEAU, CalibrationKind, ThresholdRule, choose_thresholds, fit_calibration
+from vizecg.errors import InputError
+from vizecg.learning import training_data
+from vizecg.publish import write_atomically
+
+if TYPE_CHECKING:
+    from vizecg.batches import TrainingData
+    from vizecg.pages import PageSet
+    from vizecg.recipe import Recipe
+    from vizecg.records import RecordSet
+    from vizecg.training import EpochReport
+
+logger = logging.getLogger(__name__)
+
+Labels = Literal["written", "shuffled"]
+"""`shuffled`: training labels are dealt out anew among the records, so that nothing can be learned but chance."""
+
+_STANDARD_COPY: Final = 0
+_SHUFFLE_STREAM: Final = 21
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OutOfFold:
+    """What networks said about records they have not learned from.
+
+    Attributes:
+        rows: of the record set, ascending.
+        folds: (records,) fold of each.
+        labels: (records, classes), as they are written.
+        logits: (records, classes), of the standard page or of the signal, whichever the network reads.
+        codes: classes, in column order.
+    """
+
+    rows: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    labels: NDArray[np.uint8]
+    logits: NDArray[np.float32]
+    codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Decided:
+    """Out-of-fold answers, each read by an operating point that was fitted without its fold.
+
+    Attributes:
+        probabilities: (records, classes), calibrated.
+        thresholds: (records, classes).
+        pooled: fold -> classes that had too few positives for a threshold of their own.
+    """
+
+    probabilities: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+    pooled: dict[int, tuple[str, ...]]
+
+
+def out_of_fold(
+    record_set: "RecordSet",
+    *,
+    page_set: "PageSet",
+    recipe: "Recipe",
+    seed: int,
+    labels: Labels = "written",
+    folds: Sequence[int],
+    cache: Path,
+    on_fold: Callable[[int, bool], None] | None = None,
+    on_epoch: Callable[[int, "EpochReport"], None] | None = None,
+) -> OutOfFold:
+    """Train once for each fold and score the fold; a fold that was scored before is read from the cache.
+
+    Args:
+        record_set: the records.
+        page_set: their pages.
+        recipe: how to train; always to its last epoch.
+        seed: of the training.
+        labels: what is learned; scores are always against what is written.
+        folds: in turn; the others are learned from.
+        cache: folder of fold results and checkpoints, by the identity of all that decides them.
+        on_fold: hears of every fold before it begins, and whether it was in the cache.
+        on_epoch: hears of the fold and every epoch trained now.
+
+    Raises:
+        InputError: a fold is without labelled records or its training cannot be begun.
+    """
+    for fold in folds:
+        _refuse_empty(fold, record_set=record_set, page_set=page_set)
+    recipe = recipe.model_copy(update={"select": "last"})
+    found = []
+    for fold in folds:
+        data = _data(record_set, page_set=page_set, fold=fold, among=folds, labels=labels, seed=seed)
+        rows = _scored_rows(record_set, page_set=page_set, fold=fold)
+        identity = _identity(data, recipe=recipe, seed=seed, fold=fold, labels=labels)
+        place = cache / f"fold-{fold:02d}-{identity[:16]}.npz"
+        logits = _cached(place, rows=rows, classes=len(data.codes))
+        if on_fold is not None:
+            on_fold(fold, logits is not None)
+        if logits is None:
+            epoch_heard = None if on_epoch is None else _of_fold(on_epoch, fold)
+            logits = _train_and_score(
+                data, recipe, seed=seed, rows=rows, folder=place.with_suffix(""), on_epoch=epoch_heard
+            )
+            _keep(place, rows=rows, logits=logits)
+        found.append((rows, np.full(len(rows), fold), logits))
+    rows = np.concatenate([each[0] for each in found])
+    order = np.argsort(rows, kind="stable")
+    return OutOfFold(
+        rows=rows[order],
+        folds=np.concatenate([each[1] for each in found])[order],
+        labels=record_set.labels()[rows[order]],
+        logits=np.concatenate([each[2] for each in found])[order],
+        codes=record_set.codes,
+    )
+
+
+def decide(
+    said: OutOfFold,
+    *,
+    min_positives: int,
+    calibration: CalibrationKind = "slope_and_biases",
+    threshold: ThresholdRule = F1_PLATEAU,
+) -> Decided:
+    """Calibrate and choose thresholds for each fold on all the others.
+
+    Raises:
+        InputError: there is one fold only.
+    """
+    folds = np.unique(said.folds).tolist()
+    if len(folds) < 2:
+        raise InputError(f"calibration out of fold needs 2 folds or more, got {folds}")
+    probabilities = np.full(said.logits.shape, np.nan)
+    thresholds = np.full(said.logits.shape, np.nan)
+    pooled = {}
+    for fold in folds:
+        inside, outside = said.folds == fold, said.folds != fold
+        fitted = fit_calibration(said.labels[outside], said.logits[outside], kind=calibration)
+        chosen = choose_thresholds(
+            said.labels[outside],
+            fitted.apply(said.logits[outside]),
+            codes=said.codes,
+            min_positives=min_positives,
+            rule=threshold,
+        )
+        probabilities[inside] = fitted.apply(said.logits[inside])
+        thresholds[inside] = chosen.values
+        if chosen.pooled:
+            pooled[fold] = chosen.pooled
+    return Decided(probabilities=probabilities, thresholds=thresholds, pooled=pooled)
+
+
+def _data(
+    record_set: "RecordSet", *, page_set: "PageSet", fold: int, among: Sequence[int], labels: Labels, seed: int
+) -> "TrainingData":
+    others = [other for other in among if other != fold]
+    data = training_data(record_set, page_set=page_set, training_folds=others, validation_folds=())
+    if labels == "written":
+        return data
+    shuffled = data.labels.copy()
+    dealt = np.random.default_rng([seed, _SHUFFLE_STREAM, fold]).permutation(data.training_rows)
+    shuffled[data.training_rows] = data.labels[dealt]
+    return replace(data, labels=shuffled, digest=f"{data.digest}:shuffled:{seed}:{fold}")
+
+
+def _refuse_empty(fold: int, *, record_set: "RecordSet", page_set: "PageSet") -> None:
+    if not len(_scored_rows(record_set, page_set=page_set, fold=fold)):
+        raise InputError(f"fold {fold} holds no labelled record with a page that the intake takes for an ECG")
+
+
+def _scored_rows(record_set: "RecordSet", *, page_set: "PageSet", fold: int) -> NDArray[np.int64]:
+    """Labelled records whose standard page the service would answer for; of them all contenders are asked."""
+    rows = record_set.rows(folds=[fold])
+    standard = page_set.is_ecg & (page_set.index["copy"].to_numpy() == _STANDARD_COPY)
+    return rows[np.isin(rows, page_set.index["row"].to_numpy()[standard])]
+
+
+def _train_and_score(
+    data: "TrainingData",
+    recipe: "Recipe",
+    *,
+    seed: int,
+    rows: NDArray[np.int64],
+    folder: Path,
+    on_epoch: Callable[["EpochReport"], None] | None,
+) -> NDArray[np.float32]:
+    import shutil
+
+    from vizecg.training import answers, resolve_arithmetic, train
+
+    trained = train(data, recipe, seed=seed, checkpoint_dir=folder, on_epoch=on_epoch)
+    # Copies of a record are in order, and each of these has its first.
+    pages = [data.pages_of_row[row][0] for row in rows.tolist()]
+    said = answers(trained.model, data, pages=pages, arithmetic=resolve_arithmetic(recipe))
+    shutil.rmtree(folder, ignore_errors=True)
+    return said[trained.model.head]
+
+
+def _of_fold(on_epoch: Callable[[int, "EpochReport"], None], fold: int) -> Callable[["EpochReport"], None]:
+    return lambda report: on_epoch(fold, report)
+
+
+def _identity(data: "TrainingData", *, recipe: "Recipe", seed: int, fold: int, labels: Labels) -> str:
+    from vizecg.training import code_digest
+
+    parts: dict[str, Any] = {
+        "data": data.digest,
+        "training": hashlib.sha256(data.training_rows.tobytes()).hexdigest(),
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": seed,
+        "fold": fold,
+        "labels": labels,
+        "code": code_digest(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _keep(place: Path, *, rows: NDArray[np.int64], logits: NDArray[np.float32]) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    file = io.BytesIO()
+    np.savez(file, rows=rows, logits=logits)
+    write_atomically(place, file.getvalue())
+
+
+def _cached(place: Path, *, rows: NDArray[np.int64], classes: int) -> NDArray[np.float32] | None:
+    """What was kept of these rows; a file that does not hold it is thrown away, for it can be made again."""
+    if not place.exists():
+        return None
+    try:
+        with np.load(io.BytesIO(place.read_bytes()), allow_pickle=False) as kept:
+            of_rows, logits = kept["rows"], np.asarray(kept["logits"], dtype=np.float32)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        of_rows, logits = np.empty(0), np.empty((0, 0), np.float32)
+    if np.array_equal(of_rows, rows) and logits.shape == (len(rows), classes) and np.isfinite(logits).all():
+        return logits
+    logger.warning("%s is damaged; its fold is trained again", place)
+    return None
