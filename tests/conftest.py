@@ -41,7 +41,11 @@ SMALL = [
     "train.threads=1",
     "evaluate.resamples=100",
     "evaluate.min_scored=1",
+    # A matrix of one condition beside the reference, and no controls: test_evaluation asks them.
     "evaluate.robustness.records=10",
+    "evaluate.robustness.styles=[standard]",
+    "evaluate.robustness.cameras=[scan]",
+    "evaluate.robustness.controls=false",
     "evaluate.robustness.workers=1",
     "register.goldens=1",
     # One epoch makes no model; these tests are about moving it, not about how good it is.

@@ -37,6 +37,7 @@ def test_outputs_of_the_pipeline_do_not_show_in_git(checkout):
     assert [line[3:] for line in status] == ["dvc.lock"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow 3.17 under SQLAlchemy 2.1
 def test_rivals_are_compared_by_command_and_by_flow_and_mlflow_has_the_table(checkout):
     from mlflow import MlflowClient

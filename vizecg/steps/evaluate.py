@@ -67,7 +67,11 @@ def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, met
             validation,
             min_positives=params.min_positives,
             abstain_margin=params.abstain_margin,
-            fitted_on={"records_digest": record_set.digest, "model_run": model.digest},
+            fitted_on={
+                "records_digest": record_set.digest,
+                "model_run": model.digest,
+                "threshold": params.threshold.model_dump(),
+            },
             calibration=params.calibration,
             threshold=params.threshold,
         )
