@@ -271,6 +271,20 @@ def test_pictures_that_are_no_ecg_are_refused_with_a_reason(pictures):
     assert len(accepted) <= max(0.01 * pictures, 2), accepted
 
 
+@pytest.mark.real
+def test_no_standard_page_of_a_real_record_is_refused(real_ptbxl, pictures):
+    wfdb = pytest.importorskip("wfdb")
+    headers = sorted(real_ptbxl.glob("records100/*/*_lr.hea"))
+    chosen = headers[:: max(1, len(headers) // pictures)]
+    # Of all these two come closest to what is no ECG.
+    chosen += [path for path in headers if path.name in ("00106_lr.hea", "00580_lr.hea")]
+    lost = []
+    for header in chosen:
+        page = draw_page(wfdb.rdrecord(str(header.with_suffix(""))).p_signal.T, sampling_hz=100, px_per_mm=4.0)
+        lost.append(refused(header.stem, page.rgb))
+    assert [page for page in lost if page is not None] == []
+
+
 @pytest.mark.parametrize(("preset", "most"), [("clean", 0.01), ("photo", 0.05)])
 def test_pages_of_traces_are_hardly_ever_refused(pictures, preset, most):
     number = pictures // 2

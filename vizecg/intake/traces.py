@@ -37,19 +37,19 @@ _MOST_SHORT_LABELS = 65_000
 _MIN_CONTRAST = 40  # of 255, between ink and paper
 _MAX_INK_SHARE = 0.22
 _FEWEST_TRACES, _MOST_TRACES = 2, 26
-_MIN_COLUMNS_SHARE = 0.4  # pages of PTB-XL reach .88 at 2 px/mm and .97 at 6
+_MIN_COLUMNS_SHARE = 0.45  # standard pages of PTB-XL reach .97, in all styles and photographed nearly all .69
 # Share of the curves' ink in upright strokes: .11 and more on 1,300 pages in all styles, .01 in smooth charts.
 _STEEP_MM = 2.0
 _MIN_STEEP_SHARE = 0.1
 # Strokes of one beat in two rows, and how the curve runs beside a stroke. On pages of PTB-XL in all styles, clean,
 # photographed and scanned, beats come together .2 and more often than by chance, and the product with their share that
-# returns is .33 and more on 500 of 508 (one falls between .25 and .33); hardly any chart has both.
+# returns is .32 and more on all standard pages; hardly any chart has both.
 _FEWEST_STROKES, _STROKES_AT_MOST = 12, 150  # one beat in each lead
 _SAME_BEAT_MM, _BETWEEN_ROWS_MM = 1.4, 2.0
 _MOVED_SHARES = (0.13, 0.29, 0.41, 0.57, 0.71)
 _BESIDE_MM = (12.0, 1.5, 1.0)  # from where to where beside a stroke, and how far over its ends
 _SAME_LEVEL = 0.4
-_LEAST_TOGETHER, _LEAST_BEATING = 0.2, 0.33
+_LEAST_TOGETHER, _LEAST_BEATING = 0.2, 0.28
 _MOST_SILENT_LEADS = 3
 # A baseline: a curve that is level for so long; how far its height wanders; how much of the clearest row's a row has at
 # least.

@@ -41,6 +41,9 @@ small {{ display: block; font-weight: 400; font-size: .78rem; color: var(--soft)
 .scores td, .scores th {{ border-top: 1px solid var(--line); padding-right: .7rem; vertical-align: top; }}
 .scores thead th {{ border-top: 0; color: var(--soft); font-weight: 500; }}
 .scores th:first-child {{ position: sticky; left: 0; background: var(--card); min-width: 7rem; }}
+.asked td, .asked th {{ border-top: 1px solid var(--line); padding-right: .9rem; vertical-align: top; }}
+.asked td {{ text-align: left; }}
+.asked thead th {{ border-top: 0; color: var(--soft); font-weight: 500; }}
 .macro th, .macro td {{ font-weight: 600; }}
 .macro small {{ font-weight: 400; }}
 details {{ margin-top: .6rem; }}

@@ -180,7 +180,7 @@ def control_table(asked: Sequence[Asked]) -> str:
         for one in asked
     ]
     head = "<thead><tr><th>question</th><th>answer</th><th>of a sound model</th><th>agrees</th></tr></thead>"
-    return _wide(head, rows)
+    return _wide(head, rows, kind="asked")
 
 
 def textbook_table(pages: Sequence[Textbook]) -> str:
@@ -192,7 +192,7 @@ def textbook_table(pages: Sequence[Textbook]) -> str:
         cells = f"<td>{expected}</td><td>{said}</td><td>{_held(page.held)}</td>"
         rows.append(f"<tr><th scope=row>{escape(page.name)}</th>{cells}</tr>")
     head = "<thead><tr><th>drawn</th><th>expected (probability)</th><th>given</th><th>agrees</th></tr></thead>"
-    return _wide(head, rows)
+    return _wide(head, rows, kind="asked")
 
 
 def _estimated(value: float | None, low: float | None, high: float | None) -> str:
