@@ -1,8 +1,5 @@
 """Compare: every contender as a task of its own, so that Prefect shows which one runs; then the table."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,15 +9,16 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.commands import error_of, run_command
 from flows.outcomes import exit_code, failed, failed_like, spare_empty_tracebacks
 from vizecg import steps
 from vizecg.comparing import Params, names_of
 from vizecg.comparison_files import TABLE_FILE
 from vizecg.config import PARAMS_FILE, read_params
-from vizecg.errors import GateRefused, InputError, VizecgError
-from vizecg.process import start_supervised, stop
+from vizecg.errors import VizecgError
 
 OUT: Final = Path("reports") / "comparison"
+TIMEOUT_S: Final = 7 * 24 * 3600  # of one contender: ten trainings for every seed
 
 
 def compare_here(*, contenders: Sequence[str]) -> int:
@@ -62,25 +60,17 @@ def contender_task(name: str) -> Any:  # noqa: ANN401 (Prefect's Task type carri
 
 
 def _command(arguments: Sequence[str], *, workspace: Path, what: str) -> State[Any]:
-    """Run `vizecg compare` in a process group of its own, its lines in the run's log."""
-    logger = get_run_logger()
-    command = [sys.executable, "-m", "vizecg", "compare", *arguments]
-    process = start_supervised(command, cwd=workspace, environment=os.environ, output=subprocess.PIPE)
-    lines: list[str] = []
+    """Run `vizecg compare` once."""
     try:
-        assert process.stdout is not None  # noqa: S101 (it was started with a pipe)
-        for raw in process.stdout:
-            if line := raw.rstrip():
-                logger.info(line)
-                lines.append(line)
-        process.wait()
-    finally:
-        stop(process)
-        if process.stdout is not None:
-            process.stdout.close()
-    if process.returncode == 0:
-        return Completed(message=lines[-1] if lines else what)
-    said = [line.removeprefix("vizecg: ") for line in lines if line.startswith("vizecg: ")]
-    kinds: dict[int, type[VizecgError]] = {GateRefused.exit_code: GateRefused}
-    kind = kinds.get(process.returncode, InputError)
-    return failed(kind(f"{what}: {said[-1] if said else ' / '.join(lines[-3:]) or 'it printed nothing'}"))
+        done = run_command(
+            ["vizecg", "compare", *arguments],
+            workspace=workspace,
+            timeout_s=TIMEOUT_S,
+            what=what,
+            say=get_run_logger().info,
+        )
+    except VizecgError as error:
+        return failed(error)
+    if done.exit_code != 0:
+        return failed(error_of(what, lines=done.lines, exit_code=done.exit_code))
+    return Completed(message=done.lines[-1] if done.lines else what)

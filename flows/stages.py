@@ -1,27 +1,22 @@
 """The stages of dvc.yaml as tasks: a task runs `dvc repro` of its stage, so dvc.lock stays the truth."""
 
-import os
 import re
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 import yaml
 
-from vizecg.errors import Conflict, GateRefused, InputError, VizecgError
-from vizecg.process import start_supervised, stop
+from flows.commands import error_of, run_command
+from vizecg.errors import Conflict, InputError, VizecgError
 
 PIPELINE_FILE: Final = "dvc.yaml"
 Outcome = Literal["ran", "restored from cache", "unchanged"]
 
 _EXIT_CODE = re.compile(r"exited with (\d+)")
 _DVC_LOCKED = re.compile(r"Unable to acquire lock|is busy, it is being blocked by", re.IGNORECASE)
-_OUR_SENTENCE: Final = "vizecg: "
 # What DVC advises after every stage to somebody who typed the command; in a run's log it is noise.
 _HINTS: Final = (
     "To track the changes with git",
@@ -32,7 +27,6 @@ _HINTS: Final = (
     "Generating lock file",
     "Updating lock file",
 )
-_KINDS: Final[dict[int, type[VizecgError]]] = {kind.exit_code: kind for kind in (InputError, GateRefused, Conflict)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,39 +66,17 @@ def run_stage(name: str, *, workspace: Path, timeout_s: float, say: Callable[[st
         Conflict: somebody else is running the pipeline here.
     """
     began_s = time.monotonic()
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", name]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    process = start_supervised(command, cwd=workspace, environment=environment, output=subprocess.PIPE)
-    timed_out = threading.Event()
-
-    def give_up() -> None:
-        timed_out.set()
-        stop(process)
-
-    timer = threading.Timer(timeout_s, give_up)
-    timer.start()
-    try:
-        lines = list(_spoken(process, say=say))
-        process.wait()
-    finally:
-        timer.cancel()
-        stop(process)
-        if process.stdout is not None:
-            process.stdout.close()
-    if timed_out.is_set():
-        raise InputError(f"stage {name} was stopped after {timeout_s:.0f} s, its time limit")
-    if process.returncode != 0:
-        raise _why_it_failed(name, lines=lines)
-    return StageResult(name=name, outcome=_outcome(lines), seconds=time.monotonic() - began_s)
-
-
-def _spoken(process: subprocess.Popen[str], *, say: Callable[[str], None]) -> Iterator[str]:
-    assert process.stdout is not None  # noqa: S101 (it was started with a pipe)
-    for raw in process.stdout:
-        line = raw.rstrip()
-        if line and not line.strip().startswith(_HINTS):
-            say(line)
-            yield line
+    done = run_command(
+        ["dvc", "repro", "--single-item", name],
+        workspace=workspace,
+        timeout_s=timeout_s,
+        what=f"stage {name}",
+        say=say,
+        worth_saying=lambda line: bool(line) and not line.strip().startswith(_HINTS),
+    )
+    if done.exit_code != 0:
+        raise _why_it_failed(name, lines=done.lines)
+    return StageResult(name=name, outcome=_outcome(done.lines), seconds=time.monotonic() - began_s)
 
 
 def _outcome(lines: list[str]) -> Outcome:
@@ -119,7 +91,5 @@ def _why_it_failed(name: str, *, lines: list[str]) -> VizecgError:
     text = "\n".join(lines)
     if _DVC_LOCKED.search(text):
         return Conflict(f"stage {name}: another `dvc` is running in this folder; wait for it or stop it")
-    said = [line.removeprefix(_OUR_SENTENCE) for line in lines if line.startswith(_OUR_SENTENCE)]
     code = int(found[-1]) if (found := _EXIT_CODE.findall(text)) else 2
-    last_words = said[-1] if said else " / ".join(lines[-5:]) or "it printed nothing"
-    return _KINDS.get(code, InputError)(f"stage {name}: {last_words}")
+    return error_of(f"stage {name}", lines=lines, exit_code=code)

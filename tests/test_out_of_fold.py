@@ -217,6 +217,7 @@ PARAMS = Params(
     contenders={
         "ours": Contender(),
         "the same": Contender(),
+        "better": Contender(),
         "chance": Contender(labels="shuffled"),
         "signal": Contender(changes={"model.architecture": "resnet1d_wang"}),
         "printed": Contender(changes={"model.architecture": "resnet1d_wang_as_printed"}),
@@ -246,8 +247,9 @@ def contest():
         "ours": answers_of("ours", ours),
         "the same": answers_of("the same", ours),
         "chance": answers_of("chance", made_up(seed=2, skill=0.0)),
-        "signal": answers_of("signal", made_up(seed=3, skill=1.4)),
-        "printed": answers_of("printed", made_up(seed=4, skill=0.6)),
+        "better": answers_of("better", made_up(seed=5, skill=4.0)),
+        "signal": answers_of("signal", made_up(seed=3, skill=0.4)),
+        "printed": answers_of("printed", made_up(seed=4, skill=0.8)),
     }
     return hold(answers, params=PARAMS, record_set=Patients(300))
 
@@ -263,7 +265,7 @@ def test_scores_are_scikit_learns_and_cut_each_record_by_its_own_folds_threshold
 
 
 def test_the_challenger_is_compared_with_each_of_the_others(contest):
-    assert set(contest.differences) == {"the same", "chance", "signal", "printed"}
+    assert set(contest.differences) == {"the same", "better", "chance", "signal", "printed"}
     same = contest.differences["the same"].macro["auroc"]
     assert (same.difference, same.low, same.high) == (0.0, 0.0, 0.0)
     assert contest.differences["chance"].macro["auroc"].low > 0.2
@@ -274,11 +276,13 @@ def test_a_claim_is_made_only_where_the_interval_and_the_corrected_p_value_allow
     assert found["chance"]["superior"] is True
     assert found["printed"]["superior"] is True
     assert found["the same"]["superior"] is False
+    assert found["better"]["superior"] is False, "a difference that is sure, the other way"
+    assert found["better"]["p_holm"] < 0.05
     assert found["the same"]["not_inferior"] is True
-    # Four contenders in four metrics were asked about.
+    # Five contenders in four metrics were asked about.
     raw = contest.differences["chance"].macro["auroc"]
     assert raw.p_holm >= raw.p
-    assert best_signal_model(contest) == "signal", "what is printed is not the whole signal"
+    assert best_signal_model(contest) == "signal", "what is printed is better here, and not the whole signal"
     assert [name for name, claim in found.items() if claim["is_best_signal_model"]] == ["signal"]
 
 
@@ -291,8 +295,8 @@ def test_a_comparison_is_files_that_a_person_and_a_program_read(contest, tmp_pat
     assert "| printed | signal |" in table
     assert "- Against signal, the best that reads whole signals:" in table
     predictions = pd.read_parquet(tmp_path / "predictions.parquet")
-    assert len(predictions) == 5 * 300
-    assert predictions["contender"].nunique() == 5
+    assert len(predictions) == 6 * 300
+    assert predictions["contender"].nunique() == 6
 
 
 def test_a_name_with_a_bar_does_not_break_the_table(contest, tmp_path):
@@ -344,7 +348,7 @@ def test_a_change_that_cannot_be_made_is_refused(changes, message):
         ({"folds": (1, 11)}, r"folds must be distinct and from 1 to 10"),
         ({"folds": (1, 1)}, r"folds must be distinct and from 1 to 10"),
         ({"seeds": (7, 7)}, r"seeds must be distinct"),
-        ({"resamples": 200}, r"16 differences corrected for their number need 640 resamples or more"),
+        ({"resamples": 200}, r"20 differences corrected for their number need 800 resamples or more"),
     ],
 )
 def test_a_comparison_that_cannot_be_is_refused(changes, message):
@@ -360,7 +364,7 @@ def test_every_contender_of_the_repository_can_be_trained():
 
 
 def test_a_contender_that_there_is_not_is_refused_by_name():
-    with pytest.raises(InputError, match=r"there is no contender 'they'; section compare has \['chance'"):
+    with pytest.raises(InputError, match=r"there is no contender 'they'; section compare has \['better'"):
         names_of(["they"], params=PARAMS)
 
 

@@ -230,9 +230,16 @@ def test_an_evidence_map_that_tells_the_truth_beats_random_deletion_and_one_that
     weights[2, 3:6] = 10.0
     truthful = controls.evidence_by_deletion(asking(record_set, InkReader(weights)), canonical=pages)
     lying = controls.evidence_by_deletion(asking(record_set, InkReader(weights, says=1.0 - weights)), canonical=pages)
+    # Where all ink counts alike, the places with least of it matter too, and less than any others.
+    everywhere = np.ones((6, 12))
+    evasive = controls.evidence_by_deletion(
+        asking(record_set, InkReader(everywhere, says=-everywhere)), canonical=pages
+    )
     assert truthful.held is True
     assert truthful.low > 0
     assert lying.held is False
+    assert evasive.held is False
+    assert evasive.high < 0
     assert truthful.records == 30
 
 
