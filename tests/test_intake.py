@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from functools import cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -50,7 +50,7 @@ def record_mv(seed=0, rate_hz=1.2, noise_mv=0.012):
     return np.stack([leads[lead] for lead in LEADS]) + rng.normal(0, noise_mv, (12, t.size))
 
 
-@cache
+@lru_cache(maxsize=32)  # all would be gigabytes
 def page(px_per_mm=6.0, style="standard", seed=0):
     return draw_page(record_mv(seed), sampling_hz=500, style=STYLES[style], px_per_mm=px_per_mm)
 
@@ -77,6 +77,12 @@ def tiff(image, *, more=(), **options):
     others = [Image.fromarray(one) for one in more]
     first = image if isinstance(image, Image.Image) else Image.fromarray(image)
     first.save(out, "TIFF", compression="tiff_lzw", save_all=bool(others), append_images=others, **options)
+    return out.getvalue()
+
+
+def as_file(pixels, format_of_file):
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(out, format_of_file)
     return out.getvalue()
 
 
@@ -235,14 +241,14 @@ def test_without_a_grid_the_scale_is_assumed_and_said_so():
     assert taken.is_ecg
 
 
+@pytest.mark.parametrize("seed", range(4))  # the inner one: pages of one style share their sheet
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("seed", range(4))
 def test_scanned_pages_are_accepted(style, seed):
     data = camera.photograph(page(4.0, style, seed).rgb, preset="scan", rng=np.random.default_rng(seed))
     taken = intake.normalise(intake.decode(data), spec=SPEC)
     on_a_grid = STYLES[style].grid.coarse_width_mm > 0
     assert [finding.code for finding in taken.findings] == ([] if on_a_grid else ["no_grid"])
-    clean = intake.normalise(page(12.0, style, seed).rgb, spec=SPEC)
+    clean = intake.normalise(page(8.0, style, seed).rgb, spec=SPEC)
     assert likeness(taken.canonical, clean.canonical) > 0.95
 
 
@@ -422,6 +428,50 @@ def test_a_jpeg_is_unpacked_as_finely_as_is_looked_at_and_measured_as_it_came():
     coarse, fine = (intake.normalise(one, spec=SPEC) for one in (picture, intake.decode(drawn)))
     assert coarse.px_per_mm == pytest.approx(14, rel=2e-3)
     assert likeness(coarse.canonical, fine.canonical) > 0.98
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: encode_png(page(9.3)), id="png-of-a-palette"),
+        pytest.param(lambda: as_file(page(8.0).rgb, "PNG"), id="png"),
+        pytest.param(lambda: as_file(page(7.1).gray, "PNG"), id="gray-png"),
+        pytest.param(lambda: as_file(np.rot90(page(12.5).rgb), "PNG"), id="png-on-its-side"),
+        pytest.param(lambda: tiff(page(8.7).rgb), id="tiff"),
+        pytest.param(lambda: pdf(page(8.0).rgb), id="pdf"),
+    ],
+)
+def test_a_page_is_unpacked_no_finer_than_is_looked_at_and_the_model_sees_the_same(make):
+    data = make()
+    whole, reduced = intake.Picture.of(intake.decode(data)), intake.open_upload(data)
+    assert reduced.upload_px == whole.upload_px
+    assert 3.7 * 297 <= max(reduced.pixels.shape) < 0.6 * max(whole.pixels.shape)
+    seen, expected = (intake.normalise(one, spec=SPEC) for one in (reduced, whole))
+    np.testing.assert_array_equal(seen.canonical, expected.canonical)
+    np.testing.assert_array_equal(seen.homography, expected.homography)
+    assert seen.findings == expected.findings
+    assert seen.px_per_mm == expected.px_per_mm
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(12_000, 16), (33, 4000), (40_000, 17), (3, 500)])
+def test_a_strip_is_the_same_refusal_unpacked_or_not(width_px, height_px):
+    strip = np.full((height_px, width_px), 255, np.uint8)
+    reduced, whole = intake.open_upload(as_file(strip, "PNG")), intake.Picture.of(strip)
+    assert intake.normalise(reduced, spec=SPEC).findings == intake.normalise(whole, spec=SPEC).findings
+
+
+@pytest.mark.parametrize("format_of_file", ["PNG", "TIFF"])
+def test_numbers_of_a_palette_get_the_colours_that_pillow_gives_them(format_of_file):
+    rng = np.random.default_rng(3)
+    image = Image.fromarray(rng.integers(0, 7, (40, 60), dtype=np.uint8)).convert("P")
+    image.putdata(rng.integers(0, 7, 2400).tolist())
+    image.putpalette(rng.integers(0, 256, 15, dtype=np.uint8).tobytes())  # numbers 5 and 6 have no colour
+    file = io.BytesIO()
+    image.save(file, format_of_file)
+    with Image.open(io.BytesIO(file.getvalue())) as opened:
+        assert opened.mode == "P"
+        expected = np.asarray(opened.convert("RGB"))
+    np.testing.assert_array_equal(intake.decode(file.getvalue()), expected)
 
 
 def test_a_png_with_a_flipped_bit_is_refused():

@@ -113,6 +113,7 @@ def test_photographs_of_pages_are_measured_and_turned_upright(pictures):
     check([look_at(each, signals[each % len(signals)]) for each in range(7000, 7000 + number)])
 
 
+@pytest.mark.slow  # the pages and cameras are those of the test above; `make accuracy` looks at 500 of real records
 @pytest.mark.real
 def test_photographs_of_real_records_are_measured_and_turned_upright(real_ptbxl, pictures):
     wfdb = pytest.importorskip("wfdb")

@@ -137,6 +137,27 @@ def test_pages_beyond_one_shard_are_found_again(tmp_path):
     assert page_set.canonical(page_set.pages_of(wanted, copy=0))[:, 0, 0].tolist() == [v % 251 for v in wanted]
 
 
+def test_pages_of_more_than_a_thousand_shards_are_found_again_with_few_files_open(tmp_path, monkeypatch):
+    monkeypatch.setattr("vizecg.pages.page_set.PAGES_PER_SHARD", 1)
+    monkeypatch.setattr("vizecg.pages.page_set.SHARDS_OPEN", 16)
+    recipe = page_recipe(params(px_per_mm=1.0))
+    numbers = np.arange(1003)
+
+    def drawn():
+        for number in numbers.tolist():
+            canonical = np.zeros((recipe.spec.height_px, recipe.spec.width_px), np.uint8)
+            canonical[0, :2] = divmod(number, 256)
+            yield DrawnPage(canonical=canonical, entry={"row": number, "copy": 0})
+
+    with publishing(tmp_path / "pages", kind="page-set", schema_version=SCHEMA_VERSION, flush=False) as staging:
+        write_pages(staging, drawn(), total=len(numbers), recipe=recipe, records_digest="r")
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    read = read_page_set(tmp_path / "pages").stored(numbers)
+    found = np.array([read[position][0, :2] for position in range(len(numbers))]).astype(int)
+    assert (found[:, 0] * 256 + found[:, 1]).tolist() == numbers.tolist()
+    assert len(list(Path("/proc/self/fd").iterdir())) - open_before <= 17
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -136,9 +136,9 @@ def test_simultaneous_columns_show_the_same_second():
 def strength_of_grid(grid, *, at_mm):
     """Darkness of an empty page of the standard style at a distance from where its grid is anchored."""
     style = replace(STYLES["standard"], grid=replace(GRIDS[grid], margin_mm=4.0))
-    page = draw_page(np.full((12, 5000), np.nan), sampling_hz=500, style=style, px_per_mm=20)
+    page = draw_page(np.full((12, 5000), np.nan), sampling_hz=500, style=style, px_per_mm=10)
     x_mm, y_mm = style.trace_left_mm + 100 + at_mm[0], style.baseline_mm(0) + 15 + at_mm[1]
-    return 255 - int(page.rgb[round(y_mm * 20), round(x_mm * 20)].min())
+    return 255 - int(page.rgb[round(y_mm * 10), round(x_mm * 10)].min())
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,11 @@ def blank(height_px: int, width_px: int) -> Picture:
     return np.full((height_px, width_px, 3), PAPER, np.uint8)
 
 
+def text_width_px(line: str) -> float:
+    """How wide `write` writes a line."""
+    return ImageFont.load_default(size=_LETTERS_PX).getlength(line)
+
+
 def write(canvas: Picture, text: str) -> None:
     """Write into the top lines of a picture, in place."""
     lines = text.splitlines()

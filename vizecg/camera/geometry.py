@@ -7,7 +7,6 @@ remap of the page makes the picture.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vizecg.camera.nodes import NODE_STEP_PX, bands, node_places
 from vizecg.camera.picture import Field, Image
 
 Matrix = NDArray[np.float64]
 # Of the picture's nodes in single precision, of a few points in double.
 Points = NDArray[Any]
-
-NODE_STEP_PX = 8
-BAND_NODES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,28 +114,6 @@ class Scene:
         return points
 
 
-def node_places(length_px: int) -> NDArray[np.float64]:
-    """Where nodes are along one side: the middles of runs of `NODE_STEP_PX` pixels, one run beyond each end."""
-    middles = np.arange(-1, -(-length_px // NODE_STEP_PX) + 1) + 0.5
-    return np.asarray(middles * NODE_STEP_PX - 0.5, dtype=np.float64)
-
-
-def bands(frame_px: tuple[int, int], nodes: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Fill in a field known at nodes, a band of the frame's rows at a time.
-
-    A band's field stays in the processor's cache until it is used; a frame's would not.
-    """
-    width, height = frame_px
-    for first in range(0, height, BAND_NODES * NODE_STEP_PX):
-        last = min(first + BAND_NODES * NODE_STEP_PX, height)
-        top, bottom = first // NODE_STEP_PX, -(-last // NODE_STEP_PX) + 2
-        part = nodes[top:bottom]
-        size = (part.shape[1] * NODE_STEP_PX, part.shape[0] * NODE_STEP_PX)
-        filled = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-        rows = slice(NODE_STEP_PX, NODE_STEP_PX + last - first)
-        yield slice(first, last), filled[rows, NODE_STEP_PX : NODE_STEP_PX + width]
-
-
 def look_up(source: Image | Field, places: Field, *, out: Image | Field) -> None:
     """Write into `out` what `source` has at places, (rows, columns, 2) x, y; what lies beside it leaves it as it is.
 
@@ -171,13 +146,9 @@ def take(sheet: Image, *, nodes: NDArray[np.float32], around: Image) -> Image:
     left, right = (int(np.clip(column, 1, nodes.shape[1] - 2)) for column in (columns[0] - 1, columns[-1] + 1))
     part = slice((left - 1) * NODE_STEP_PX, min(right * NODE_STEP_PX, around.shape[1]))
     seen = around[:, part]
-    # OpenCV looks up four bytes at once in half the time that it takes for three.
-    wide = np.asarray(cv2.cvtColor(sheet, cv2.COLOR_RGB2RGBA), dtype=np.uint8)
     for rows, places in bands((seen.shape[1], seen.shape[0]), nodes[:, left - 1 : right + 2]):
         if on_sheet[rows.start // NODE_STEP_PX : rows.stop // NODE_STEP_PX + 3].any():
-            band = np.asarray(cv2.cvtColor(seen[rows], cv2.COLOR_RGB2RGBA), dtype=np.uint8)
-            look_up(wide, places, out=band)
-            seen[rows] = cv2.cvtColor(band, cv2.COLOR_RGBA2RGB)
+            look_up(sheet, places, out=seen[rows])
     return around
 
 

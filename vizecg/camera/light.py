@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vizecg.camera.geometry import NODE_STEP_PX, Bend, Scene, bands, look_up, node_places
+from vizecg.camera.geometry import Bend, Scene, look_up
+from vizecg.camera.nodes import NODE_STEP_PX, bands, multiply, node_places
 from vizecg.camera.picture import Field, Image, check_image, effect
 
 MAX_LOSS = 0.5
@@ -50,8 +51,7 @@ def flat_view(image: Image, *, px_per_mm: float) -> View:
 
 def light_up(image: Image, gain: Field) -> Image:
     """Multiply a picture in place by a gain at its nodes, (rows, columns, 3)."""
-    for rows, field in bands((image.shape[1], image.shape[0]), gain):
-        cv2.multiply(image[rows], field, dst=image[rows], dtype=cv2.CV_8U)
+    multiply(image, gain)
     return image
 
 

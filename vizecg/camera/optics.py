@@ -5,6 +5,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+import simplejpeg  # type: ignore[import-untyped] # its wheel has no stubs
 
 from vizecg.camera.light import View, flat_view, light_up
 from vizecg.camera.picture import Field, Image, check_image, effect
@@ -232,8 +233,8 @@ def jpeg(image: Image, *, quality: int) -> bytes:
     check_image(image)
     if not 1 <= quality <= 100:
         raise ValueError(f"JPEG quality must be 1 to 100, got {quality!r}")
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return encoded.tobytes()
+    contiguous = np.ascontiguousarray(image)
+    return bytes(simplejpeg.encode_jpeg(contiguous, quality=quality, colorspace="RGB", colorsubsampling="420"))
 
 
 def png(image: Image) -> bytes:

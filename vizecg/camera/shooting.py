@@ -188,14 +188,15 @@ def _phone_frame(page_px: tuple[int, int]) -> tuple[int, int]:
 
 
 def _worn(image: Image, *, pose: placing.Pose, happening: dict[str, _Happening], px_per_mm: float) -> Image:
-    """What happened to the sheet before it was laid down."""
-    sheet = image.copy()
+    """What happened to the sheet before it was laid down; the image itself where nothing did."""
+    sheet = image
     for name, change in _ON_SHEET.items():
         if name in happening:
             found = happening[name]
             sheet = change(sheet, strength=found.strength, rng=found.rng, px_per_mm=px_per_mm)
     if "fold" in happening:
         found = happening["fold"]
+        sheet = image.copy() if sheet is image else sheet
         folds = tuple(bend for bend in pose.bends if bend.folded)
         paper.worn_folds(sheet, bends=folds, strength=found.strength, rng=found.rng, px_per_mm=px_per_mm)
     if "screen" in happening:
@@ -209,8 +210,9 @@ def _exposed(
     """What light, lens and sensor make of the sheet where it lies."""
     lamp_rad = light.lamp_of(chance.of("lamp"))
     view = light.view_of(scene, px_per_mm=px_per_mm)
-    taken = sheet
-    if preset.setting != "flat" or _BENDING & set(happening):
+    if preset.setting == "flat" and not _BENDING & set(happening):
+        taken = sheet.copy()
+    else:
         around = _around(
             preset, scene=scene, lamp_rad=lamp_rad, rng=chance.of("surroundings"), px_per_mm=view.px_per_mm
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+import cv2
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped] # its wheel has no stubs
 from numpy.typing import NDArray
@@ -343,7 +344,19 @@ def as_uint8(image: Image.Image) -> Pixels:
         on_white = Image.new("RGBA", layers.size, (255, 255, 255, 255))
         on_white.alpha_composite(layers)
         return np.asarray(on_white.convert("RGB"))
-    return np.asarray(image.convert("L" if image.mode in {"1", "L"} else "RGB"))
+    if image.mode == "P":
+        return _coloured(image)
+    wanted = "L" if image.mode in {"1", "L"} else "RGB"
+    return np.asarray(image if image.mode == wanted else image.convert(wanted))  # Pillow would make a copy of the same
+
+
+def _coloured(image: Image.Image) -> Pixels:
+    """As `image.convert("RGB")` of numbers of a palette, in half the time: those of no colour are black."""
+    numbers = np.asarray(image)
+    named = np.array(image.getpalette("RGB"), dtype=np.uint8)
+    palette = np.zeros((256, 1, 3), np.uint8)
+    palette.reshape(-1)[: named.size] = named
+    return np.asarray(cv2.applyColorMap(numbers, palette), dtype=np.uint8)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

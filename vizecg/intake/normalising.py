@@ -157,13 +157,14 @@ class _Page:
 
 
 def open_upload(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> Picture:
-    """Unpack an upload as finely as `normalise` looks at it.
+    """Unpack an upload as finely as `normalise` looks at it: it makes the same of this as of all pixels of the file.
 
     Raises:
         UnreadableImage, UnsupportedImage, ImageTooLarge: as `decode`.
     """
     long_px, short_px = (math.ceil(side_mm * _UNPACKED_PX_PER_MM) for side_mm in A4_MM)
-    return open_picture(data, limits=limits, enough_px=(long_px, short_px))
+    picture = open_picture(data, limits=limits, enough_px=(long_px, short_px))
+    return picture if _is_too_narrow(*picture.upload_px) else replace(picture, pixels=_shrunk(picture.pixels))
 
 
 def normalise(image: Pixels | Picture, *, spec: CanonicalSpec) -> Intake:
@@ -182,8 +183,7 @@ def normalise(image: Pixels | Picture, *, spec: CanonicalSpec) -> Intake:
         raise ValueError(
             f"image must be (height, width) or (height, width, 3) uint8, got {pixels.shape} {pixels.dtype}"
         )
-    if min(pixels.shape[:2]) < _FEWEST_PX * max(1.0, extent_px_per_mm(*pixels.shape[:2]) / _WORKING_PX_PER_MM):
-        # Too few pixels across, of its own or once a long strip is reduced: no page lies in so narrow a picture.
+    if _is_too_narrow(upload_width, upload_height):
         sides_px = sorted((upload_width, upload_height), reverse=True)
         return _unusable(spec, px_per_mm=min(px / mm for px, mm in zip(sides_px, A4_MM, strict=True)))
     working = _shrunk(pixels)
@@ -273,8 +273,17 @@ def _about_pages(number: int) -> Iterator[Finding]:
         yield several_pages(number)
 
 
+def _is_too_narrow(width_px: int, height_px: int) -> bool:
+    """Too few pixels across, of its own or once a long strip is reduced: no page lies in so narrow a picture."""
+    reduction = max(1.0, extent_px_per_mm(height_px, width_px) / _WORKING_PX_PER_MM)
+    return min(width_px, height_px) < _FEWEST_PX * reduction
+
+
 def _shrunk(pixels: Pixels) -> Pixels:
-    """Reduce to the working scale, by whole pixels where that will do: several times faster than by any rate."""
+    """Reduce to the working scale, by whole pixels where that will do: several times faster than by any rate.
+
+    What has been reduced comes back as it is.
+    """
     scale = extent_px_per_mm(*pixels.shape[:2])
     whole = max(1, int(scale / _WORKING_PX_PER_MM))
     height, width = pixels.shape[0] // whole, pixels.shape[1] // whole

@@ -57,11 +57,11 @@ def find_paper(image: Pixels, channels: Channels) -> Paper | None:
         channels: the same, split.
     """
     factor = max(1, max(image.shape[:2]) // _SEARCHED_PX)
-    gray = None
+    gray = _ground_and_paper(_reduced(channels.lightest, by=factor))
+    if gray.max() - gray.min() <= _MIN_STEP_LEVELS:
+        return None  # a page as a program drew it: no edge steps so far anywhere
     for rough in _rough_corners(image):
-        rough = (rough + 0.5) / factor - 0.5
-        gray = _ground_and_paper(_reduced(channels.lightest, by=factor)) if gray is None else gray
-        paper = _exactly(gray, rough)
+        paper = _exactly(gray, (rough + 0.5) / factor - 0.5)
         if paper is not None:
             return replace(paper, corners_px=(paper.corners_px + 0.5) * factor - 0.5)
     return None

@@ -12,6 +12,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from vizecg.intake.ink import percentile
@@ -77,11 +78,25 @@ def read_pulses(
         forms_mm: heights and widths to look for.
         millimetre: how many millimetres of the paper one of `ink` is, where its scale is but a guess.
     """
+    return _at_either_end(_ends_of(ink), forms_mm=forms_mm, millimetre=millimetre)
+
+
+Ends = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""(height, width) where rows begin and where they end: 1 where a pen has been or is next to it, 0 paper."""
+
+
+def _ends_of(ink: NDArray[np.uint8]) -> Ends:
     full_ink = float(np.clip(_PEN_SHARE * percentile(ink, _PEN_PERCENTILE), *_FULL_INK))
-    dark = cv2.dilate(ink, np.ones((3, 3), np.uint8)).astype(np.float32) / np.float32(full_ink)
-    np.minimum(dark, np.float32(1), out=dark)
-    width_px = max(24, round(_AT_ENDS_SHARE * dark.shape[1]))
-    ends = (dark[:, :width_px], dark[:, -width_px:])
+    thick = np.asarray(cv2.dilate(ink, np.ones((3, 3), np.uint8)), dtype=np.uint8)
+    width_px = max(24, round(_AT_ENDS_SHARE * ink.shape[1]))
+    first, last = (
+        np.minimum(end.astype(np.float32) / np.float32(full_ink), np.float32(1))
+        for end in (thick[:, :width_px], thick[:, -width_px:])
+    )
+    return first, last
+
+
+def _at_either_end(ends: Ends, *, forms_mm: tuple[tuple[float, float], ...], millimetre: float) -> PulseReading | None:
     best: PulseReading | None = None
     for form_mm in forms_mm:
         for end in ends:
@@ -104,10 +119,10 @@ def scale_by_pulses(ink: NDArray[np.uint8], *, quarter_turns: Sequence[int]) -> 
         quarter_turns: by how many, anticlockwise, it may have to be turned.
     """
     best_weight, best = _SURE_OF_SCALE, None
-    ways = [np.ascontiguousarray(np.rot90(ink, turns)) for turns in quarter_turns]
+    ways = [_ends_of(np.ascontiguousarray(np.rot90(ink, turns))) for turns in quarter_turns]
     for factor in _SCALES_TRIED:
-        for picture in ways:
-            found = read_pulses(picture, forms_mm=(_USUAL_FORM_MM,), millimetre=factor)
+        for ends in ways:
+            found = _at_either_end(ends, forms_mm=(_USUAL_FORM_MM,), millimetre=factor)
             # The guess comes first, and another must be clearly better.
             if found is not None and found.chest_mm_per_mv is None and found.weight > best_weight:
                 best_weight, best = _CLEARLY_BETTER * found.weight, factor
@@ -126,32 +141,37 @@ def _in_column(dark: NDArray[np.float32], form_mm: tuple[float, float], *, milli
 def _scores(dark: NDArray[np.float32], *, height_px: int, width_px: int) -> NDArray[np.float32] | None:
     """(rows, columns) how well a pulse stands there: its weakest side, less what stands inside and around.
 
-    0 where the weakest side is too pale already.
+    0 where that is too little, and None where it is so everywhere. What there is to be subtracted is looked at as
+    long as enough is left, for a texture has tens of thousands of places to begin with.
     """
     # What is read goes `_CLEAR_PX` further than the pulse on every side.
     rows, columns = dark.shape[0] - height_px - 2 * _CLEAR_PX, dark.shape[1] - width_px - 2 * _CLEAR_PX
     if rows < 1 or columns < 1:
         return None
-    aside = dark
-    dark = dark[:, _CLEAR_PX:]
-    sides = _mean(dark, height_px=height_px + 1, width_px=1)
-    roofs = _mean(dark, height_px=1, width_px=width_px + 1)
-    # Index (row, column) of each is the upper left corner of what it averages.
+    inner = dark[:, _CLEAR_PX:]
+    # Index (row, column) of each mean is the upper left corner of what it averages.
     top = slice(_CLEAR_PX, _CLEAR_PX + rows)
-    weakest = np.minimum(sides[top, :columns], sides[top, width_px : width_px + columns])
-    np.minimum(weakest, roofs[top, :columns], out=weakest)
-    row, column = np.divmod(np.flatnonzero(weakest > _LEAST_SCORE), columns)
+    sides = _mean(inner, height_px=height_px + 1, width_px=1)[top]
+    weakest = np.minimum(sides[:, :columns], sides[:, width_px : width_px + columns])
+    if weakest.max() <= _LEAST_SCORE:
+        return None
+    np.minimum(weakest, _mean(inner, height_px=1, width_px=width_px + 1)[top, :columns], out=weakest)
+    if weakest.max() <= _LEAST_SCORE:
+        return None
+    inside = _mean(inner, height_px=height_px - _CLEAR_PX, width_px=width_px + 1 - 2 * _CLEAR_PX)
+    inside = inside[2 * _CLEAR_PX : 2 * _CLEAR_PX + rows, _CLEAR_PX : _CLEAR_PX + columns]
+    row, column = np.nonzero(weakest - inside > _LEAST_SCORE)
+    less = inside[row, column]
+    left, right = column + _CLEAR_PX, column + _CLEAR_PX + width_px
+    # A roof and feet: nothing goes on above the corners or below the sides.
+    for beyond in (row, row + height_px + 2 * _CLEAR_PX):
+        less += 0.5 * np.minimum(dark[beyond, left], dark[beyond, right])
+    # Free on one side: between two R waves of a page upside down the trace goes on on both.
+    beside = row + _CLEAR_PX
+    less += np.minimum(dark[beside, column], dark[beside, right + _CLEAR_PX])
+    left_over = weakest[row, column] - less
     score = np.zeros_like(weakest)
-    if row.size:
-        inside = _mean(dark, height_px=height_px - _CLEAR_PX, width_px=width_px + 1 - 2 * _CLEAR_PX)
-        less = inside[row + 2 * _CLEAR_PX, column + _CLEAR_PX]
-        # A roof and feet: nothing goes on above the corners or below the sides.
-        for beyond in (row, row + height_px + 2 * _CLEAR_PX):
-            less += 0.5 * np.minimum(dark[beyond, column], dark[beyond, column + width_px])
-        # Free on one side: between two R waves of a page upside down the trace goes on on both.
-        beside = row + _CLEAR_PX
-        less += np.minimum(aside[beside, column], aside[beside, column + width_px + 2 * _CLEAR_PX])
-        score[row, column] = weakest[row, column] - less
+    score[row, column] = np.where(left_over > _LEAST_SCORE, left_over, np.float32(0))
     return score
 
 
@@ -173,21 +193,26 @@ class _Stack:
 
 def _stacked(score: NDArray[np.float32], *, height_px: int) -> _Stack | None:
     """The column in which most pulses stand above one another."""
-    clear = np.where(score > _LEAST_SCORE, score, np.float32(0))
-    if not clear.any():
+    if score.max() < _LEAST_CLEAR:
         return None
     near_px = height_px // 2 | 1
     near = np.ones((near_px, 2 * _SAME_COLUMN_PX + 1), np.uint8)
-    summits = np.where((clear > 0) & (clear >= cv2.dilate(clear, near)), clear, np.float32(0))
+    summits = np.where((score > 0) & (score >= cv2.dilate(score, near)), score, np.float32(0))
     rows, columns = np.nonzero(summits)
     heights = summits[rows, columns]
-    beside = np.abs(columns[:, None] - columns[None, :]) <= _SAME_COLUMN_PX
-    best = beside[int(np.argmax((beside * heights[None, :]).sum(axis=1)))]
+    best = np.abs(columns - _highest_column(columns, heights)) <= _SAME_COLUMN_PX
     # A plateau is many summits and one pulse.
     number, mean = 1 + int((np.diff(rows[best]) > near_px // 2).sum()), float(heights[best].mean())
     if mean < _LEAST_CLEAR or (number < 2 and mean < _ONE_IS_ENOUGH):
         return None
     return _Stack(rows=rows[best], columns=columns[best], number=number, score=mean, height_px=height_px)
+
+
+def _highest_column(columns: NDArray[np.intp], heights: NDArray[np.float32]) -> int:
+    """Of the columns, the one with the most height in it and beside it; of several the one that is named first."""
+    sums = np.pad(np.bincount(columns, weights=heights), _SAME_COLUMN_PX)
+    near = sliding_window_view(sums, 2 * _SAME_COLUMN_PX + 1).sum(axis=1)
+    return int(columns[int(np.argmax(near[columns]))])
 
 
 def _read(stack: _Stack, dark: NDArray[np.float32], *, form_mm: tuple[float, float], width_px: int) -> PulseReading:

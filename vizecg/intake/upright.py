@@ -97,9 +97,11 @@ def _run_across(inked: NDArray[np.uint8]) -> float:
     """
     closed = np.asarray(cv2.morphologyEx(inked, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), dtype=np.uint8)
     outlines = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
-    found = [(len(outline), *cv2.boundingRect(outline)[2:]) for outline in outlines]
+    long_px = _LONG_MM * PULSE_PX_PER_MM
+    # No outline is shorter than what it is about is long; a texture has thousands of specks.
+    found = [(len(outline), *cv2.boundingRect(outline)[2:]) for outline in outlines if len(outline) >= long_px]
     length, width, height = np.array(found, dtype=np.float64).reshape(-1, 3).T
-    long = np.maximum(width, height) > _LONG_MM * PULSE_PX_PER_MM
+    long = np.maximum(width, height) > long_px
     return float(length[long] @ np.log(width[long] / height[long]) / max(length[long].sum(), 1.0))
 
 

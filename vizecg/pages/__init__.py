@@ -34,6 +34,7 @@ from vizecg.pages.uploads import (
     draw_upload,
     make_unlettered_upload,
     make_upload,
+    opened,
     photograph_paper,
     upload_of,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "draw_upload",
     "make_unlettered_upload",
     "make_upload",
+    "opened",
     "photograph_paper",
     "read_page_set",
     "take_in",

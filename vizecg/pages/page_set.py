@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,32 @@ SCHEMA_VERSION: Final = 3
 INDEX_FILE: Final = "index.parquet"
 SET_FILE: Final = "set.json"
 PAGES_PER_SHARD: Final = 512
+# Each is an open file, of which a process may usually have 1024; a million records with two copies have 3,907 shards.
+SHARDS_OPEN: Final = 256
+
+
+class Shards:
+    """The shards of a folder by their number, opened when asked for; the latest `SHARDS_OPEN` stay open."""
+
+    def __init__(self, folder: Path) -> None:
+        def opened(number: int) -> NDArray[np.uint8]:
+            return np.load(folder / _shard_name(number), mmap_mode="r")  # type: ignore[no-any-return]
+
+        self._opened = lru_cache(SHARDS_OPEN)(opened)
+
+    def __getitem__(self, number: int) -> NDArray[np.uint8]:
+        return self._opened(number)
+
+
+class _ByNumber(Protocol):
+    def __getitem__(self, number: int, /) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StoredPages:
     """Some pages of a set as one array, (pages, height, width) uint8, that stays on disk until asked for."""
 
-    shards: Sequence[NDArray[np.uint8]]
+    shards: _ByNumber
     numbers: NDArray[np.integer[Any]]
     """Rows of the index, in the order wanted."""
 
@@ -73,8 +92,8 @@ class PageSet:
     digest: str
 
     @cached_property
-    def _shards(self) -> list[NDArray[np.uint8]]:
-        return [np.load(path, mmap_mode="r") for path in sorted(self.folder.glob("shard-*.npy"))]
+    def _shards(self) -> Shards:
+        return Shards(self.folder)
 
     @property
     def is_ecg(self) -> NDArray[np.bool_]:
@@ -170,6 +189,10 @@ def _described(placed: PlacedStrip) -> dict[str, Any]:
     }
 
 
+def _shard_name(number: int) -> str:
+    return f"shard-{number:03d}.npy"
+
+
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -191,7 +214,7 @@ def write_pages(
     for first in range(0, total, PAGES_PER_SHARD):
         count = min(PAGES_PER_SHARD, total - first)
         shard = np.lib.format.open_memmap(
-            staging / f"shard-{first // PAGES_PER_SHARD:03d}.npy",
+            staging / _shard_name(first // PAGES_PER_SHARD),
             mode="w+",
             dtype=np.uint8,
             shape=(count, spec.height_px, spec.width_px),
