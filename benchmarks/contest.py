@@ -18,8 +18,11 @@ from typing import Any
 
 import numpy as np
 
-PACKAGES = ("numpy", "numba", "opencv-python-headless", "pillow", "isal", "simplejpeg", "torch", "matplotlib")
-PEER_PACKAGES = ("ecg_plot", "pycairo")
+PACKAGES = (
+    *("numpy", "numba", "opencv-python-headless", "pillow", "isal", "simplejpeg", "torch", "matplotlib"),
+    *("onnxruntime", "fastapi", "uvicorn"),
+)
+PEER_PACKAGES = ("ecg_plot", "pycairo", "mlflow", "litserve")
 
 
 @dataclass

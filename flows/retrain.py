@@ -1,5 +1,6 @@
 """Retrain: the stages of dvc.yaml as tasks, then promotion through the gates."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,48 +11,70 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.outcomes import exit_code, failed, failed_like, payload, spare_empty_tracebacks
-from flows.promote import promote
+from flows.promote import promote, register_again
 from flows.stages import StageResult, run_stage, stage_names
 from vizecg import steps
 from vizecg.config import PARAMS_FILE, override, read_params
-from vizecg.errors import VizecgError
+from vizecg.errors import InputError, VizecgError
 
 TIMEOUT_S: Final = {"ingest": 6 * 3600, "train": 24 * 3600}
 DEFAULT_TIMEOUT_S: Final = 3600
+VALIDATE: Final = "validate"
+REGISTER: Final = "register"
+VALIDATION_REPORT: Final = Path("reports") / "validation"
+NUMBERS_FILE: Final = "validation.json"
 
 
-def retrain_here(*, overrides: Sequence[str], promote: bool) -> int:
+def retrain_here(*, overrides: Sequence[str], promote: bool, stages: Sequence[str] = ()) -> int:
     """Run the flow in the current folder.
 
     Returns:
         The exit code: 0 done, or nothing to do; else of the error that stopped it.
+
+    Raises:
+        InputError: a parameter or a stage is not known, or there is no pipeline here.
     """
     workspace = Path.cwd()
+    _chosen(stages, of=stage_names(workspace))
     if overrides:
         override(workspace / PARAMS_FILE, overrides, models=steps.params_models())
     read_params(workspace / PARAMS_FILE, models=steps.params_models())
     spare_empty_tracebacks()
-    return exit_code(retrain(workspace=workspace, promote_it=promote, return_state=True))
+    return exit_code(retrain(workspace=workspace, promote_it=promote, stages=stages, return_state=True))
 
 
 @flow(name="retrain", retries=0, validate_parameters=False)
-def retrain(workspace: Path, promote_it: bool = True) -> State[Any]:
-    """Bring every stage up to date, then hold the new version against the champion."""
+def retrain(workspace: Path, promote_it: bool = True, stages: Sequence[str] = ()) -> State[Any]:
+    """Bring every stage up to date, then hold the new version against the champion.
+
+    Args:
+        workspace: where.
+        promote_it: whether the gates are asked.
+        stages: only these, in the order of dvc.yaml; without `register` among them nothing is registered.
+    """
     logger = get_run_logger()
+    try:
+        names = _chosen(stages, of=stage_names(workspace))
+    except VizecgError as error:
+        return failed(error)
     done: list[StageResult] = []
-    for name in stage_names(workspace):
+    for name in names:
         state: State[Any] = stage_task(name)(name, workspace=workspace, return_state=True)
+        if name == VALIDATE:
+            _show_validation(workspace)
         if not state.is_completed():
             return failed_like(state)
         done.append(payload(state))
     _show_stages(done)
     if all(result.outcome == "unchanged" for result in done):
         logger.info("nothing has changed: every stage is as it was")
-    if promote_it:
-        verdict: State[Any] = promote(workspace=workspace, return_state=True)
-        if not verdict.is_completed():
-            return failed_like(verdict)
-    return Completed(message=", ".join(f"{result.name} {result.outcome}" for result in done))
+    said = ", ".join(f"{result.name} {result.outcome}" for result in done)
+    if REGISTER not in names:
+        return Completed(message=said)
+    ended: State[Any] = (promote if promote_it else register_again)(workspace=workspace, return_state=True)
+    if not ended.is_completed():
+        return failed_like(ended)
+    return Completed(message=f"{said}; {ended.message}" if promote_it else said)
 
 
 def stage_task(name: str) -> Any:  # noqa: ANN401 (Prefect's Task type carries the wrapped signature)
@@ -70,6 +93,24 @@ def _bring_up_to_date(name: str, *, workspace: Path) -> State[Any]:
     except VizecgError as error:
         return failed(error)
     return Completed(message=f"{result.outcome} in {result.seconds:.0f} s", data=result)
+
+
+def _chosen(asked: Sequence[str], *, of: Sequence[str]) -> list[str]:
+    if unknown := [name for name in asked if name not in of]:
+        raise InputError(f"the pipeline has no stage {unknown[0]!r}; it has {', '.join(of)}")
+    return [name for name in of if not asked or name in asked]
+
+
+def _show_validation(workspace: Path) -> None:
+    """What the data were held against, also where that ends the run; the page for people is in the report's folder."""
+    # A refusal lies beside the report of before, and goes with the next validation that is none.
+    found = (VALIDATION_REPORT.with_name(f"{VALIDATION_REPORT.name}-failed"), VALIDATION_REPORT)
+    report = next((workspace / path for path in found if (workspace / path / NUMBERS_FILE).is_file()), None)
+    if report is None:
+        return
+    numbers = json.loads((report / NUMBERS_FILE).read_text(encoding="utf-8"))
+    row = {"report": str(report.relative_to(workspace)), **numbers}
+    create_table_artifact(table=[row], key="validation", description="Expectations that the data were held against")
 
 
 def _show_stages(done: Sequence[StageResult]) -> None:

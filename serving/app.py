@@ -7,10 +7,17 @@ from typing import Final
 import anyio
 from fastapi import FastAPI
 
-from serving import openapi, problems, routes
+from serving import batch, explain, feedback, headers, inference_protocol, openapi, page, problems, routes
+from serving.access import Access
+from serving.audit import AuditTrail
+from serving.decoding import Decoders
+from serving.ending import EndingMiddleware
+from serving.limits import WorkQueue
+from serving.logs import RequestLogMiddleware
 from serving.metrics import Metrics, MetricsMiddleware
 from serving.request_id import RequestIdMiddleware
 from serving.settings import ServingSettings
+from serving.shadow import Shadow
 from serving.watcher import ServedModel, Watcher, prove
 from vizecg.answer import DISCLAIMER
 
@@ -28,11 +35,15 @@ def create_app(settings: ServingSettings) -> FastAPI:
     first version has proven itself.
 
     Raises:
-        InputError: `settings.bundle` cannot be served.
+        InputError: `settings.bundle` cannot be served or has a shadow, anybody could ask from other machines, or
+            answers must be kept and cannot be.
     """
     metrics = Metrics()
+    access = Access(settings, metrics=metrics)
+    audit = AuditTrail(settings, metrics=metrics)
     model = ServedModel(metrics)
     watcher: Watcher | None = None
+    shadow = Shadow(settings, alias=settings.shadow, metrics=metrics) if settings.shadow else None
     if settings.bundle is not None:
         model.swap(prove(settings.bundle, threads=settings.threads))
         model.registry_is("not used")
@@ -41,25 +52,49 @@ def create_app(settings: ServingSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        decoders = Decoders(settings, metrics=metrics)
+        decoders.start()
+        queue = WorkQueue(at_once=settings.predictions_at_once, waiting=settings.predictions_waiting, metrics=metrics)
         app.state.service = routes.Service(
             settings=settings,
             model=model,
             metrics=metrics,
-            limiter=anyio.CapacityLimiter(settings.predictions_at_once),
+            queue=queue,
+            decoders=decoders,
+            access=access,
+            audit=audit,
+            shadow=shadow,
         )
-        if watcher is not None:
-            watcher.start()
+        followers = [one for one in (watcher, shadow) if one is not None]
+        for one in followers:
+            one.start()
         yield
-        if watcher is not None:
-            await anyio.to_thread.run_sync(watcher.stop)
+        for one in followers:
+            await anyio.to_thread.run_sync(one.stop)
+        queue.close()
+        decoders.close()
+        audit.close()
 
     # FastAPI's own documentation pages load scripts from elsewhere; serving.docs_page needs none.
     app = FastAPI(
-        title="VizECG", version="1", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
+        title="VizECG",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs else None,
     )
+    app.state.access = access
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign] # FastAPI's documented way
     problems.install(app)
-    app.include_router(routes.router)
+    app.include_router(routes.asked_often)
+    for part in (routes, batch, explain, feedback, inference_protocol, page):
+        app.include_router(part.router)
+    app.add_middleware(EndingMiddleware)  # added first, so innermost: all others see what it answers
     app.add_middleware(MetricsMiddleware, metrics=metrics)
+    headers.allow_origins(app, settings.cors_origins)
+    app.add_middleware(headers.SecurityHeadersMiddleware)
+    app.add_middleware(RequestLogMiddleware)
     app.add_middleware(RequestIdMiddleware)  # added last, so outermost: everything inside has a name
     return app

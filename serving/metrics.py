@@ -35,6 +35,32 @@ class Metrics:
         self.ready = Gauge("vizecg_ready", "1 when a model answers", registry=self.registry)
         self.registry_up = Gauge("vizecg_registry_up", "1 when the registry answered last", registry=self.registry)
         self.stale = Gauge("vizecg_model_stale", "1 while the last verified copy stands in", registry=self.registry)
+        self.refused = Counter("vizecg_refused", "Requests refused before any work", ["reason"], registry=self.registry)
+        self.waiting = Gauge("vizecg_predictions_waiting", "Pictures that wait to be worked on", registry=self.registry)
+        self.shadow = Counter(
+            "vizecg_shadow", "Pictures meant for the challenger too", ["outcome"], registry=self.registry
+        )
+        self.shadow_labels = Counter(
+            "vizecg_shadow_labels",
+            "Labels of which champion and challenger said the same, or not",
+            ["code", "said"],
+            registry=self.registry,
+        )
+        self.shadow_info = Gauge(
+            "vizecg_shadow_info",
+            "The model that is asked beside the one that answers",
+            ["name", "version", "bundle_digest"],
+            registry=self.registry,
+        )
+        for outcome in ("compared", "dropped", "incomparable", "failed"):
+            self.shadow.labels(outcome)
+        self.decoder_restarts = Counter(
+            "vizecg_decoder_restarts", "Processes that unpack pictures, replaced", ["reason"], registry=self.registry
+        )
+        for reason in ("memory", "cpu", "wall", "ended", "start"):
+            self.decoder_restarts.labels(reason)
+        for reason in ("key", "scope", "rate", "overload", "audit"):
+            self.refused.labels(reason)
         for outcome in ("ok", "failed"):
             self.model_loads.labels(outcome)
 
@@ -50,6 +76,12 @@ class Metrics:
         self.model_info.clear()
         self.model_info.labels(model.name, model.version or "none", model.bundle_digest).set(1)
         self.ready.set(1)
+
+    def shadows(self, model: ModelIdentity | None) -> None:
+        """Name the model that is compared from now on, if there is one."""
+        self.shadow_info.clear()
+        if model is not None:
+            self.shadow_info.labels(model.name, model.version or "none", model.bundle_digest).set(1)
 
     def text(self) -> bytes:
         """The exposition format."""

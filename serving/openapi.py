@@ -23,6 +23,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _send_problems_as_problems(content: dict[str, Any]) -> None:
-    """FastAPI documents every model as application/json; ours goes out under its own type and no other."""
+    """FastAPI documents a model under the type of the route's own reply; ours goes out under its own and no other."""
     if MEDIA_TYPE in content:
-        content[MEDIA_TYPE]["schema"] = content.pop("application/json")["schema"]
+        for kind in content.keys() - {MEDIA_TYPE}:
+            content[MEDIA_TYPE]["schema"] = content.pop(kind)["schema"]

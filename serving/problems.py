@@ -1,8 +1,9 @@
 """Errors of the API as problem details (RFC 9457): what, got, allowed, and the request they belong to."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -10,6 +11,10 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from serving import fhir
+from serving.decoding import NoDecoder, Undecodable
+from serving.headers import SECURITY_HEADERS
+from serving.negotiation import preferred
 from serving.request_id import HEADER, request_id_of
 from serving.schemas import Problem
 from vizecg.intake import ImageTooLarge, UnreadableImage, UnsupportedImage
@@ -24,23 +29,38 @@ class ProblemError(Exception):
     """Anything the caller is to be told, with the status it goes out under."""
 
     def __init__(
-        self, status: HTTPStatus, detail: str, *, got: str | int | None = None, allowed: str | int | None = None
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        got: str | int | None = None,
+        allowed: str | int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.got = got
         self.allowed = allowed
+        self.headers = dict(headers or {})
 
 
-def problem_of_picture(error: UnreadableImage | UnsupportedImage | ImageTooLarge) -> ProblemError:
+PICTURE_FAULTS: Final = (UnreadableImage, UnsupportedImage, ImageTooLarge, Undecodable, NoDecoder)
+
+
+def problem_of_picture(
+    error: UnreadableImage | UnsupportedImage | ImageTooLarge | Undecodable | NoDecoder,
+) -> ProblemError:
     """Which status a picture is refused with."""
+    status = HTTPStatus.BAD_REQUEST
     if isinstance(error, ImageTooLarge):
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     elif isinstance(error, UnsupportedImage):
         status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    else:
-        status = HTTPStatus.BAD_REQUEST
+    elif isinstance(error, Undecodable):
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+    elif isinstance(error, NoDecoder):
+        status = HTTPStatus.SERVICE_UNAVAILABLE
     return ProblemError(status, str(error))
 
 
@@ -74,13 +94,13 @@ def install(app: FastAPI) -> None:
         route = getattr(request.scope.get("route"), "path", "no route")
         log.exception("request %s failed at %s %s", request_id_of(request), request.method, route, exc_info=error)
         detail = "the service failed on this request; its log says why under the request id"
-        return respond(request, ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
+        # This reply is made outside all other middleware.
+        return respond(request, ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, detail), headers=SECURITY_HEADERS)
 
 
-def respond(request: Request, error: ProblemError, *, headers: dict[str, str] | None = None) -> Response:
-    """Write a problem."""
-    request_id = request_id_of(request)
-    problem = Problem(
+def document(error: ProblemError, *, request_id: str) -> Problem:
+    """An error as it is sent."""
+    return Problem(
         title=error.status.phrase,
         status=error.status,
         detail=error.detail,
@@ -88,9 +108,22 @@ def respond(request: Request, error: ProblemError, *, headers: dict[str, str] | 
         allowed=error.allowed,
         request_id=request_id,
     )
-    sent = {**(headers or {}), HEADER: request_id}
+
+
+def respond(request: Request, error: ProblemError, *, headers: Mapping[str, str] | None = None) -> Response:
+    """Write a problem."""
+    request_id = request_id_of(request)
+    kind, content = _written(request, document(error, request_id=request_id))
+    sent = {**error.headers, **(headers or {}), HEADER: request_id}
     if error.status is HTTPStatus.SERVICE_UNAVAILABLE:
         sent["Retry-After"] = str(RETRY_AFTER_S)
-    return JSONResponse(
-        problem.model_dump(exclude_none=True), status_code=error.status, headers=sent, media_type=MEDIA_TYPE
-    )
+    return JSONResponse(content, status_code=error.status, headers=sent, media_type=kind)
+
+
+def _written(request: Request, problem: Problem) -> tuple[str, dict[str, Any]]:
+    """Media type and content, in the form that whoever asked there expects."""
+    if request.url.path == "/v2" or request.url.path.startswith("/v2/"):
+        return "application/json", {"error": problem.detail}
+    if preferred(request, offered=(MEDIA_TYPE, fhir.MEDIA_TYPE)) == fhir.MEDIA_TYPE:
+        return fhir.MEDIA_TYPE, fhir.outcome(problem)
+    return MEDIA_TYPE, problem.model_dump(exclude_none=True)

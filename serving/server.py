@@ -1,7 +1,6 @@
 """Start the service on a port and end it cleanly."""
 
 import errno
-import logging
 import signal
 import socket
 from types import FrameType
@@ -9,13 +8,18 @@ from typing import Final
 
 import uvicorn
 
+from serving.access import refuse_open_doors
 from serving.app import create_app
-from serving.settings import DEFAULT_PORT, LOOPBACK, ServingSettings
+from serving.logs import log_to_stderr
+from serving.settings import DEFAULT_PORT, ServingSettings
 from vizecg.errors import InputError
 from vizecg.registry import fail_quickly
 
 _PORTS_TO_TRY: Final = 50
 _BACKLOG: Final = 128
+# Longer than callers keep a connection that has nothing to do (httpx 5 s, nginx 60 s): if we closed it first, we would
+# now and then close it on a request that is on its way. uvicorn's own are 5 s.
+_KEEP_ALIVE_S: Final = 65
 
 
 def serve(settings: ServingSettings) -> None:
@@ -23,10 +27,11 @@ def serve(settings: ServingSettings) -> None:
 
     Raises:
         InputError: the port that was asked for is taken, the address cannot be
-            listened on, or `settings.bundle` cannot be served.
+            listened on or is for others and there are no API keys, or `settings.bundle` cannot be served.
     """
+    refuse_open_doors(settings)
     fail_quickly()
-    _log_to_stderr()
+    log_to_stderr(settings.log)
     # uvicorn hands a signal on once it has drained: that ends us with code 0 instead of as killed.
     for received in (signal.SIGTERM, signal.SIGINT):
         signal.signal(received, _end)
@@ -41,6 +46,7 @@ def serve(settings: ServingSettings) -> None:
             server_header=False,
             ws="none",
             timeout_graceful_shutdown=settings.drain_s,
+            timeout_keep_alive=_KEEP_ALIVE_S,
         )
         uvicorn.Server(config).run(sockets=[listening])
 
@@ -76,8 +82,8 @@ def _greeting(settings: ServingSettings, listening: socket.socket) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     moved = f" ({DEFAULT_PORT} is taken)" if settings.port is None and port != DEFAULT_PORT else ""
     lines = [f"VizECG answers at http://{host}:{port}{moved}, its API is described at http://{host}:{port}/docs"]
-    if settings.host not in LOOPBACK:
-        lines.append(f"anybody who reaches {settings.host} may ask: there are no API keys")
+    if settings.api_keys_file is None:
+        lines.append("anybody on this machine may ask: there are no API keys")
     return "\n".join(lines)
 
 
@@ -92,16 +98,3 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signature of a signal handler)
     raise SystemExit(0)
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for name, level in (("vizecg", logging.INFO), ("uvicorn", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers[:] = [handler]
-        logger.setLevel(level)
-        logger.propagate = False
-    logging.getLogger("python_multipart").setLevel(
-        logging.ERROR
-    )  # it warns of every broken form, the caller hears of it

@@ -28,7 +28,7 @@ async def read_picture(request: Request, *, max_bytes: int) -> bytes:
     limit = max_bytes + _FORM_OVERHEAD_BYTES if is_form else max_bytes
     chunks = _counted(request, limit=limit, max_bytes=max_bytes)
     if is_form:
-        data = await _file_of_form(chunks, boundary=options.get(b"boundary", b""))
+        data = (await _read_form(chunks, _Form(), boundary=options.get(b"boundary", b""))).file()
     else:
         data = b"".join([chunk async for chunk in chunks])
     if len(data) > max_bytes:
@@ -43,10 +43,66 @@ async def read_picture(request: Request, *, max_bytes: int) -> bytes:
     return data
 
 
+async def read_bytes(request: Request, *, max_bytes: int, what: str) -> bytes:
+    """Take the body as it is.
+
+    Raises:
+        ProblemError: 413 too large.
+    """
+    chunks = _counted(request, limit=max_bytes, max_bytes=max_bytes, what=what)
+    return b"".join([chunk async for chunk in chunks])
+
+
+async def read_pictures(
+    request: Request, *, max_bytes: int, most: int, max_total_bytes: int
+) -> list[bytes | ProblemError]:
+    """Take every file of a multipart form's field `file`, in their order; one that is empty or too large is a problem.
+
+    Args:
+        request: with a form.
+        max_bytes: of one file; what is beyond is not kept.
+        most: files in one form.
+        max_total_bytes: of the whole form.
+
+    Raises:
+        ProblemError: 413 too many bytes or files, 400 no whole form, 415 no form, 422 no file.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data":
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"a batch is a multipart form with a file in each field {FIELD!r}",
+            got=kind.decode("latin-1")[:64] or "no Content-Type",
+            allowed="multipart/form-data",
+        )
+    chunks = _counted(request, limit=max_total_bytes, max_bytes=max_total_bytes, what="batch")
+    form = _Form(most_parts=most + _MAX_PARTS, most_bytes=max_bytes + 1)
+    files = (await _read_form(chunks, form, boundary=options.get(b"boundary", b""))).files()
+    if not files:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the form has no file in a field {FIELD!r}", got=0)
+    if len(files) > most:
+        raise ProblemError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the batch has too many files", got=len(files), allowed=most
+        )
+    return [_alone(data, max_bytes=max_bytes) for data in files]
+
+
+def _alone(data: bytes, *, max_bytes: int) -> bytes | ProblemError:
+    if len(data) > max_bytes:
+        return _too_large(len(data), max_bytes)
+    if not data:
+        return ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "the file is empty", got="0 bytes", allowed=f"one {READ} file"
+        )
+    return data
+
+
 class _Form:
     """Collects the parts of a form in memory: neither a client's name nor a patient's page may reach a disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_parts: int = _MAX_PARTS, most_bytes: int | None = None) -> None:
+        self._most_parts = most_parts
+        self._most_bytes = most_bytes
         self.parts: list[tuple[dict[bytes, bytes], bytearray]] = []
         """Options of Content-Disposition, content."""
         self.whole = False
@@ -54,8 +110,8 @@ class _Form:
         self._value = bytearray()
 
     def on_part_begin(self) -> None:
-        if len(self.parts) == _MAX_PARTS:
-            raise _unreadable(f"it has more than {_MAX_PARTS} fields")
+        if len(self.parts) == self._most_parts:
+            raise _unreadable(f"it has more than {self._most_parts} fields")
         self.parts.append(({}, bytearray()))
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -71,10 +127,21 @@ class _Form:
         self._value.clear()
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1][1].extend(memoryview(data)[start:end])
+        content = self.parts[-1][1]
+        if self._most_bytes is not None:
+            end = min(end, start + self._most_bytes - len(content))
+        content.extend(memoryview(data)[start:end])
 
     def on_end(self) -> None:
         self.whole = True
+
+    def files(self) -> list[bytes]:
+        """Content of every file in the field that we read."""
+        return [
+            bytes(content)
+            for options, content in self.parts
+            if options.get(b"name") == FIELD.encode() and b"filename" in options
+        ]
 
     def file(self) -> bytes:
         """Content of the one file in the field that we read."""
@@ -89,12 +156,11 @@ class _Form:
         )
 
 
-async def _file_of_form(chunks: AsyncIterator[bytes], *, boundary: bytes) -> bytes:
+async def _read_form(chunks: AsyncIterator[bytes], form: _Form, *, boundary: bytes) -> _Form:
     if not boundary:
         raise _unreadable("its Content-Type names no boundary")
     if len(boundary) > _MAX_BOUNDARY:
         raise _unreadable(f"its boundary has {len(boundary)} characters, at most {_MAX_BOUNDARY}")
-    form = _Form()
     parser = MultipartParser(
         boundary,
         {
@@ -114,18 +180,18 @@ async def _file_of_form(chunks: AsyncIterator[bytes], *, boundary: bytes) -> byt
         raise _unreadable("its parts are not as its boundary says") from None
     if not form.whole:
         raise _unreadable("it ends before its last boundary")
-    return form.file()
+    return form
 
 
-async def _counted(request: Request, *, limit: int, max_bytes: int) -> AsyncIterator[bytes]:
+async def _counted(request: Request, *, limit: int, max_bytes: int, what: str = "picture") -> AsyncIterator[bytes]:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit:
-        raise _too_large(int(declared[:20]), max_bytes)
+        raise _too_large(int(declared[:20]), max_bytes, what=what)
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
         if received > limit:
-            raise _too_large(received, max_bytes)
+            raise _too_large(received, max_bytes, what=what)
         yield chunk
 
 
@@ -133,10 +199,10 @@ def _unreadable(why: str) -> ProblemError:
     return ProblemError(HTTPStatus.BAD_REQUEST, f"the multipart form cannot be read: {why}")
 
 
-def _too_large(got_bytes: int, max_bytes: int) -> ProblemError:
+def _too_large(got_bytes: int, max_bytes: int, *, what: str = "picture") -> ProblemError:
     return ProblemError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"the picture is larger than {max_bytes} bytes",
+        f"the {what} is larger than {max_bytes} bytes",
         got=f"at least {got_bytes} bytes",
         allowed=f"{max_bytes} bytes",
     )

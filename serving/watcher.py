@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.metrics import Metrics
-from serving.schemas import Readiness, RegistryState
+from serving.schemas import AccessState, Readiness, RegistryState
 from serving.settings import ServingSettings
 from vizecg import bundle
 from vizecg.bundle import Contract
@@ -91,13 +91,14 @@ class ServedModel:
         """A model answers that the registry has not confirmed."""
         return self.current is not None and self.registry == "down"
 
-    def readiness(self) -> Readiness:
-        """For `GET /ready`."""
+    def readiness(self, *, access: AccessState) -> Readiness:
+        """For `GET /ready`, with who may ask."""
         return Readiness(
             ready=self.current is not None,
             model=self.current.predictor.identity if self.current else None,
             registry=self.registry,
             stale=self.stale,
+            access=access,
             last_failure=self.last_failure,
         )
 
@@ -187,7 +188,7 @@ class Watcher:
         self._registry.remember(pinned)
 
     def _swap(self, served: Served, pinned: PinnedVersion) -> None:
-        named = served.predictor.known_as(version=pinned.version, alias=pinned.alias, run_id=pinned.run_id)
+        named = served.predictor.known_as(**pinned.names)
         if self._model.current is not None:
             self._previous = self._model.current
         self._model.swap(Served(predictor=named, contract=served.contract, model_card=served.model_card))

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -54,6 +55,22 @@ SMALL = [
 ]
 OUTPUTS = ("data/records", "data/pages", "reports/validation", "models/run", "reports/evaluation", "models/bundle")
 
+# What whoever runs the tests has set for their own platform, a ledger say, is nothing a test may write to.
+for _name in [name for name in os.environ if name.startswith("VIZECG_") and not name.startswith("VIZECG_TEST_")]:
+    del os.environ[_name]
+
+# The tests' two workers have a core each: a thread more in each only spins while it waits for the other's core.
+for _name in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+    os.environ.setdefault(_name, "1")  # read by numpy, torch and OpenCV when they are imported, which is later
+
+# Prefect makes its home where it is imported, and only where the folder above is there; nobody's own home for tests.
+_PREFECT_HOME = tempfile.TemporaryDirectory(prefix="vizecg-tests-prefect-")
+os.environ["PREFECT_HOME"] = _PREFECT_HOME.name
+
+# Groups in the order of how long they take, as far as one takes longer than a few others: begun last, the longest
+# would keep one worker busy when the other has nothing left.
+LONGEST_GROUPS = ("pipeline",)
+
 # The same examples every time, so that a change is what makes a test fail; `make fuzz` draws new ones.
 settings.register_profile("steady", derandomize=True)
 settings.register_profile("wild", max_examples=2000)
@@ -61,8 +78,54 @@ settings.load_profile(os.environ.get("VIZECG_TEST_EXAMPLES", "steady"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=4, help="how often a step is killed (make fuzz: 60)")
+    parser.addoption("--kills", type=int, default=3, help="how often a step is killed (make fuzz: 60)")
+    parser.addoption("--away", type=int, default=5, help="seconds for which a server is gone (make test-stack: 30)")
+    parser.addoption("--uploads", type=int, default=200, help="damaged files sent to the service (make fuzz: 20000)")
+    parser.addoption("--endings", type=int, default=1, help="how often the service is told to end (make fuzz: 100)")
+    parser.addoption("--cases", type=int, default=300, help="requests made from the API description (make fuzz: 10000)")
     parser.addoption("--pictures", type=int, default=96, help="how many the intake is shown (make accuracy: 1000)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-xdist take the groups in the order given here, not those of most tests first."""
+    config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file is a group where it names none: spread over workers, each would make the file's fixtures anew."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT / "tests").as_posix()))
+    order = {name: place for place, name in enumerate(LONGEST_GROUPS)}
+    items.sort(key=lambda item: order.get(_group_of(item), len(order)))  # in files' own order otherwise
+
+
+def _group_of(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    assert marker is not None, "every item was given one"
+    return str(marker.args[0] if marker.args else marker.kwargs["name"])
+
+
+@pytest.fixture(autouse=True)
+def environment_of_this_test_alone() -> Iterator[None]:
+    """A command that runs in this process sets its surroundings for good; the next test must not meet them."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def away_s(request: pytest.FixtureRequest) -> int:
+    """How long a server is away while a run needs it."""
+    return int(request.config.getoption("--away"))
+
+
+@pytest.fixture(scope="session")
+def small() -> list[str]:
+    """Parameters of a pipeline that takes a minute."""
+    return SMALL
 
 
 @pytest.fixture(scope="session")
@@ -198,6 +261,17 @@ class DaskCluster:
         """What all of them say."""
         return self.folder / "dask.log"
 
+    def wait_until_named(self) -> None:
+        """Wait until the scheduler can be found: it logs its address first, and writes its file after that."""
+        deadline_s = time.monotonic() + 30
+        while True:
+            try:
+                json.loads(self._named.read_text())
+                return
+            except (FileNotFoundError, json.JSONDecodeError):  # not begun, or half written
+                assert time.monotonic() < deadline_s, self.log.read_text()
+                time.sleep(0.05)
+
     def wait_until(self, line: str, *, times: int = 1) -> None:
         """Wait until this has been said so often."""
         deadline_s = time.monotonic() + 30
@@ -231,7 +305,7 @@ def serving_dask(
         cluster.start("scheduler", "--port", "0")
         for _ in range(workers):
             cluster.start_worker()
-        cluster.wait_until("Scheduler at:")
+        cluster.wait_until_named()
         cluster.wait_until("Starting worker compute stream", times=workers)
         yield cluster
     finally:
@@ -264,7 +338,8 @@ class Checkout:
         urls = {"tracking_uri": f"sqlite:///{state}/mlflow.db", "ledger_url": f"sqlite:///{state}/ledger.db"}
         home = house_environment(Settings(state_dir=state, **urls))
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, **home, "PATH": path, "OMP_NUM_THREADS": "1"}
+        # Compiled once, for the many processes that begin here, whatever the machine has set for its own folders.
+        return {**os.environ, **home, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
     def run(
         self, *command: str, check: bool = True, environment: dict[str, str] | None = None
@@ -303,20 +378,95 @@ class Checkout:
         return Checkout(folder=folder)
 
 
+ONE_STAGE = """\
+stages:
+  register:
+    cmd: exec python make.py
+    deps: {deps}
+    params: [train.epochs, register.goldens]
+    outs: [models/run, reports/evaluation, models/bundle]
+"""
+MAKE = """\
+import importlib.util, pathlib, time, yaml
+spec = importlib.util.spec_from_file_location("made", {helpers!r})
+made = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(made)
+params = yaml.safe_load(pathlib.Path("params.yaml").read_text())
+epochs = params["train"]["epochs"]
+{body}"""
+SMALLEST = """\
+made.write_model_run(pathlib.Path("models/run"), epochs=epochs)
+made.write_evaluation(pathlib.Path("reports/evaluation"))
+made.write_bundle(pathlib.Path("models/bundle"), seed=epochs)
+"""
+
+
+def repository_of_one_stage(
+    folder: Path, *, remote: str, first: str = "", body: str = SMALLEST, helpers: str = "promotion", pin: str = ""
+) -> Checkout:
+    """A committed repository that a worker may clone; its one stage makes at once what registering needs.
+
+    Args:
+        folder: where it is made.
+        remote: of DVC.
+        first: Python that the stage runs before anything else; it knows `epochs`.
+        body: Python that makes the stage's outputs, with the helpers in `made`, `params` and `epochs`.
+        helpers: folder of tests whose conftest.py holds them.
+        pin: content of data/source.json, which the stage depends on; none without it.
+    """
+    (folder / "data").mkdir(parents=True)
+    shutil.copy2(ROOT / "params.yaml", folder)
+    (folder / ".gitignore").write_text("/.state/\n")
+    (folder / "dvc.yaml").write_text(ONE_STAGE.format(deps="[make.py, data/source.json]" if pin else "[make.py]"))
+    if pin:
+        (folder / "data" / "source.json").write_text(pin)
+    conftest = str(ROOT / "tests" / helpers / "conftest.py")
+    (folder / "make.py").write_text(MAKE.format(helpers=conftest, body=first + body))
+    made = Checkout(folder=folder)
+    made.git("init", "-q", "-b", "main")
+    made.dvc("init", "-q")
+    made.dvc("remote", "add", "--default", "team", remote)
+    made.git("add", "-A")
+    made.git("commit", "-qm", "a")
+    return made
+
+
+@pytest.fixture(scope="session")
+def one_stage() -> Callable[..., Checkout]:
+    """For a test that needs a repository to clone, and no real training in it."""
+    return repository_of_one_stage
+
+
+def copy_of_this_project(folder: Path) -> Checkout:
+    """Its files as they are now, committed or not, without a pipeline that has run and without a git repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    for kind in ("*.nbi", "*.nbc"):  # what numba has compiled of these very files: it goes by their time and size
+        for compiled in (ROOT / "vizecg").rglob(f"__pycache__/{kind}"):
+            place = folder / compiled.relative_to(ROOT)
+            place.parent.mkdir(exist_ok=True)
+            shutil.copy2(compiled, place)
+    return Checkout(folder=folder)
+
+
+@pytest.fixture(scope="session")
+def project() -> Callable[[Path], Checkout]:
+    """For a test that needs a copy of this project in which nothing has run."""
+    return copy_of_this_project
+
+
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A copy of this project after its first `dvc repro`; whoever changes it changes it back, or works in a copy.
 
     Tests that use it carry `xdist_group("pipeline")`, so that it is made once.
     """
-    made = Checkout(folder=tmp_path_factory.mktemp("pipeline") / "checkout")
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.splitlines()
-    for name in listed:
-        if (ROOT / name).is_file() and name != "dvc.lock":
-            (made.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, made.folder / name)
+    made = copy_of_this_project(tmp_path_factory.mktemp("pipeline") / "checkout")
     made.override(*SMALL)
     made.vizecg("source", "pin")
     for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "a"]):

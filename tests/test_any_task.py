@@ -40,7 +40,11 @@ TRAIN = train.Params(
     precision="float32",
     threads=1,
 )
-EVALUATE = evaluate.Params(min_positives=2, min_scored=1, abstain_margin=0.0, resamples=100, seed=7, threads=1)
+# One condition beside the reference: what test_evaluation and test_robustness ask of the matrix has no task.
+ROBUSTNESS = evaluate.RobustnessParams(records=10, styles=("standard",), cameras=("scan",), workers=0)
+EVALUATE = evaluate.Params(
+    robustness=ROBUSTNESS, min_positives=2, min_scored=1, abstain_margin=0.0, resamples=100, seed=7, threads=1
+)
 # It gives the same pictures as the drawn pages do, which is what makes the two comparable.
 PAPER_PX_PER_MM = RENDER.upload_px_per_mm
 
@@ -94,9 +98,10 @@ def write_records(folder, *, task="superdiagnostic", on_paper=lambda _: False, s
     return folder
 
 
-def make_model(folder, records):
-    """Render, train and evaluate; validation is another step's matter, so its verdict is written here."""
-    render.run(RENDER, records=records, pages=folder / "pages")
+def learn(folder, records):
+    """Render, if nobody has, and train; validation is another step's matter, so its verdict is written here."""
+    if not (folder / "pages").exists():
+        render.run(RENDER, records=records, pages=folder / "pages")
     record_set, page_set = read_record_set(records), read_page_set(folder / "pages")
     verdict = {"passed": True, "records": record_set.digest, "pages": page_set.digest}
     (folder / "verdict.json").write_text(json.dumps(verdict))
@@ -107,9 +112,16 @@ def make_model(folder, records):
         pages=folder / "pages",
         model_run=folder / "run",
     )
+    return folder
+
+
+def make_model(folder, records):
+    """Learn, evaluate and bundle."""
+    learn(folder, records)
     evaluate.run(
         EVALUATE,
         records=records,
+        pages=folder / "pages",
         model_run=folder / "run",
         evaluation=folder / "evaluation",
         metrics=folder / "metrics.json",
@@ -220,15 +232,23 @@ def test_paper_is_taken_as_it_came_and_photographed_for_the_other_copies(mixed, 
     assert (seen != as_it_came).any()
 
 
-def test_nothing_is_ever_drawn_for_a_record_on_paper(tmp_path, monkeypatch):
-    records = write_records(tmp_path / "records", on_paper=lambda _: True)
+@pytest.fixture(scope="module")
+def on_paper_alone(tmp_path_factory):
+    """A folder with records that all came on paper, and their pages, made where drawing a record is an error."""
+    place = tmp_path_factory.mktemp("paper-alone")
+    records = write_records(place / "records", on_paper=lambda _: True)
 
     def never(*_, **__):
         raise AssertionError("a record on paper was drawn")
 
-    monkeypatch.setattr(uploads, "draw_page", never)
-    render.run(RENDER, records=records, pages=tmp_path / "pages")
-    assert (read_page_set(tmp_path / "pages").index["style"] == "paper").all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uploads, "draw_page", never)
+        render.run(RENDER, records=records, pages=place / "pages")
+    return place
+
+
+def test_nothing_is_ever_drawn_for_a_record_on_paper(on_paper_alone):
+    assert (read_page_set(on_paper_alone / "pages").index["style"] == "paper").all()
 
 
 def test_gray_paper_goes_through_the_camera_too():
@@ -274,9 +294,9 @@ def test_the_card_says_how_much_was_learned_from_paper(mixed_model):
 
 
 @pytest.mark.usefixtures("away")
-def test_a_set_entirely_on_paper_ends_in_a_model_that_answers_and_carries_no_patients_page(tmp_path, capsys):
-    records = write_records(tmp_path / "records", on_paper=lambda _: True)
-    made = make_model(tmp_path, records)
+def test_a_set_entirely_on_paper_ends_in_a_model_that_answers_and_carries_no_patients_page(on_paper_alone, capsys):
+    records = on_paper_alone / "records"
+    made = make_model(on_paper_alone, records)
     assert "no training record has a signal, so the image head was trained alone" in capsys.readouterr().out
     assert json.loads((made / "run" / "model.json").read_text())["config"]["signal"] is False
     (golden,) = (made / "bundle" / "goldens").glob("*.png")
@@ -304,7 +324,7 @@ def test_a_page_that_is_no_ecg_is_kept_and_counted_and_not_learned_from(tmp_path
             entry = an_entry(ecg_id, fold=fold, classes=TASKS["superdiagnostic"].classes_of(said))
             spoiled = ecg_id == 3
             writer.add(entry, signals_uv=None if spoiled else heart.low_uv, upload=no_ecg() if spoiled else None)
-    made = make_model(tmp_path, tmp_path / "records")
+    made = learn(tmp_path, tmp_path / "records")
     page_set = read_page_set(made / "pages")
     spoiled = page_set.index.query("ecg_id == 3")
     assert len(spoiled) == 2
@@ -374,6 +394,7 @@ def likeness(one, other):
     return np.corrcoef(*soft)[0, 1]
 
 
+@pytest.mark.slow  # of its parts, test_ingest reads such records, the test above draws them, test_training learns
 def test_records_of_500_hz_end_in_a_model_that_answers(at_both_rates, tmp_path):
     made = make_model(tmp_path, at_both_rates[500])
     bundles.check_goldens(Predictor.load(made / "bundle"), folder=made / "bundle")

@@ -57,7 +57,13 @@ def data_set(folder, *, seed, records=400, mi=0.25, female=0.5, gain=1.0, task=T
     record_set = read_record_set(folder)
     index = pd.DataFrame(
         {
-            **{"row": np.arange(records), "ecg_id": np.arange(1, records + 1), "copy": 0, "style": "standard"},
+            **{
+                "row": np.arange(records),
+                "ecg_id": np.arange(1, records + 1),
+                "copy": 0,
+                "style": "standard",
+                "camera": "clean",
+            },
             **{"is_ecg": True, "findings": "", "px_per_mm": 4.0, "measured_px_per_mm": 4.0},
             "ink_fraction": rng.normal(0.05, 0.01, records),
             "mean": rng.normal(240, 3, records),

@@ -39,7 +39,7 @@ ROOT = Path(__file__).parent.parent
 RIVALS = sorted(set(BUILDERS) - {"vizecgnet"})
 READ_SIGNALS = [
     *("inception1d", "late_fusion", "lstm_bidir", "resnet1d_wang", "resnet1d_wang_as_printed", "ribeiro"),
-    "xresnet1d101",
+    *("vizecgnet_signal", "xresnet1d101"),
 ]
 READ_PAGES = ["convnext_t", "resnet18", "resnet34", "resnet50"]
 

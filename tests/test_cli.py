@@ -7,7 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from vizecg import steps
-from vizecg.cli import STEP_HELP, cli
+from vizecg.cli import STEP_HELP, cli, main
 
 ROOT = Path(__file__).parent.parent
 
@@ -112,6 +112,21 @@ def test_a_file_system_that_says_no_is_one_sentence(folder):
     assert (done.returncode, done.stderr) == (2, "vizecg: file: File exists\n")
 
 
+@pytest.mark.parametrize("command", ["retrain", "doctor", "gc", "deploy", "worker", "monitor"])
+@pytest.mark.parametrize("above", ["a file", "a file system of the kernel"])
+def test_a_state_folder_that_cannot_be_made_is_one_sentence(command, above, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    state = tmp_path / "file" / "state" if above == "a file" else Path("/proc/vizecg/state")
+    monkeypatch.setenv("VIZECG_STATE_DIR", str(state))
+    monkeypatch.setattr(sys, "argv", ["vizecg", command])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    said = capsys.readouterr().err
+    assert said.startswith(f"vizecg: the state folder {state} cannot be made or written (N")
+    assert said.endswith("); set VIZECG_STATE_DIR to a folder that can\n")
+    assert said.count("\n") == 1
+
+
 def test_an_error_of_a_library_that_only_descends_from_oserror_keeps_its_traceback(monkeypatch):
     from vizecg import cli as module
 
@@ -125,16 +140,16 @@ def test_an_error_of_a_library_that_only_descends_from_oserror_keeps_its_traceba
 
 @pytest.mark.parametrize("address", ["s3://bucket/ptb-xl/1.0.3", "https://example.org/ptb-xl.zip"])
 def test_the_demo_takes_addresses(address):
-    from vizecg.demo import _source_of
+    from vizecg.places import source_of
 
-    assert _source_of(address) == (address, [f'ingest.source="{address}"'])
+    assert source_of(address) == (address, [f'ingest.source="{address}"'])
 
 
 def test_a_folder_of_any_name_reaches_the_parameters_of_the_demo_whole(tmp_path):
-    from vizecg.demo import _source_of
+    from vizecg.places import source_of
 
     place = tmp_path / "ECGs: ward #7"
     place.mkdir()
-    source, (assigned,) = _source_of(str(place))
+    source, (assigned,) = source_of(str(place))
     name, _, value = assigned.partition("=")
     assert (source, name, yaml.safe_load(value)) == (str(place), "ingest.source", str(place))

@@ -22,6 +22,8 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 FOLDERS = ("data", "models", "reports")
 EXPERIMENT = "no-distillation"
 BUCKET = "team"
+# Of few files: a refusal is the same for each, and each takes its time.
+SMALL_STAGE = "validate"
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("pipeline")]
 
@@ -102,10 +104,11 @@ def test_with_the_run_cache_a_fresh_clone_runs_nothing_even_without_the_lock(col
     assert colleague.manifests() == checkout.manifests()
 
 
-@pytest.mark.parametrize("command", ["push", "pull"])
+# One client of the store serves both.
+@pytest.mark.parametrize("command", [pytest.param("push", marks=pytest.mark.slow), "pull"])
 def test_a_wrong_secret_is_refused_and_not_repeated(colleague, keys, command):
     wrong = keys | {"AWS_SECRET_ACCESS_KEY": "not-the-secret"}
-    done = colleague.dvc(command, check=False, environment=wrong)
+    done = colleague.dvc(command, SMALL_STAGE, check=False, environment=wrong)
     assert done.returncode != 0
     assert "Forbidden" in done.stderr
     assert "not-the-secret" not in done.stdout + done.stderr
@@ -115,7 +118,7 @@ def test_without_keys_it_says_so(colleague, tmp_path):
     none = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "")
     files = dict.fromkeys(("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"), str(tmp_path / "none"))
     nowhere = files | {"AWS_EC2_METADATA_DISABLED": "true"}
-    done = colleague.dvc("pull", check=False, environment=none | nowhere)
+    done = colleague.dvc("pull", SMALL_STAGE, check=False, environment=none | nowhere)
     assert done.returncode != 0
     assert "Unable to locate credentials" in done.stderr
 
@@ -225,6 +228,7 @@ def run_plainly(checkout, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow  # the step is the one that test_pipeline kills below `dvc repro`
 def test_killing_an_experiment_kills_the_step_it_runs(checkout, tmp_path):
     mine = as_people_start_it(checkout, tmp_path)
     copies = mine.folder / ".dvc" / "tmp" / "exps"

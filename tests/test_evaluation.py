@@ -20,6 +20,7 @@ from vizecg.models import build_model
 from vizecg.operating_point import OperatingPoint
 from vizecg.recipe import ModelConfig
 from vizecg.records import Age, Provenance, Record, read_record_set, writing_record_set
+from vizecg.reference import read_reference
 from vizecg.simulate.recording import record
 from vizecg.steps.evaluate import Params, RobustnessParams, run
 
@@ -27,6 +28,7 @@ TASK = TASKS["superdiagnostic"]
 CODES = TASK.codes
 STATEMENTS = {"NORM": "NORM", "MI": "IMI", "STTC": "NDT", "CD": "CLBBB", "HYP": "LVH"}
 PER_CLASS = 4
+NO_PAGES = Path("no-pages")  # only a protocol that trains reads them
 ROBUSTNESS = RobustnessParams(records=None, styles=("standard", "6x2"), cameras=("clean", "scan"), executor="threads")
 PARAMS = Params(
     robustness=ROBUSTNESS, min_positives=2, min_scored=1, abstain_margin=0.0, resamples=100, seed=7, threads=1
@@ -94,6 +96,7 @@ def done(records, model_run, tmp_path_factory):
     run(
         PARAMS,
         records=records,
+        pages=NO_PAGES,
         model_run=model_run,
         evaluation=folder / "evaluation",
         metrics=folder / "metrics.json",
@@ -109,6 +112,18 @@ def test_scores_are_those_of_the_stored_predictions(done):
         expected = roc_auc_score(table[code], table[f"probability_{code}"])
         assert scores["classes"][code]["auroc"] == pytest.approx(expected, abs=1e-6)
     assert scores["simulated"] is True
+
+
+def test_later_pictures_are_held_against_the_pages_that_were_scored(done):
+    table = pd.read_parquet(done / "evaluation" / "predictions.parquet")
+    reference = read_reference(done / "evaluation" / "reference.json")
+    assert (reference.pictures, reference.rejected, reference.scale_from) == (len(table), 0, {"grid": len(table)})
+    for code in CODES:
+        said = reference.probabilities[code].array()
+        assert said == pytest.approx(np.sort(table[f"probability_{code}"]), abs=1e-5)
+    # Drawn at 3 px/mm with 10 mm/mV.
+    assert reference.images["px_per_mm"].array() == pytest.approx(3.0, abs=0.01)
+    assert set(reference.images["mm_per_mv"].array()) == {10.0}
 
 
 def test_only_fold_10_is_scored_and_only_fold_9_sets_the_operating_point(done, records):
@@ -222,7 +237,14 @@ def test_the_controls_are_asked_and_the_page_tells_their_answers(done):
 def test_an_unknown_style_of_the_matrix_is_refused_before_anything_is_asked(records, model_run, tmp_path):
     params = PARAMS.model_copy(update={"robustness": RobustnessParams(styles=("papyrus",))})
     with pytest.raises(InputError, match=r"evaluate\.robustness: there is no style 'papyrus'; known: \['12x1'"):
-        run(params, records=records, model_run=model_run, evaluation=tmp_path / "e", metrics=tmp_path / "m.json")
+        run(
+            params,
+            records=records,
+            pages=NO_PAGES,
+            model_run=model_run,
+            evaluation=tmp_path / "e",
+            metrics=tmp_path / "m.json",
+        )
 
 
 def test_curves_and_figures_are_there_and_say_simulated(done):
@@ -239,8 +261,16 @@ def test_curves_and_figures_are_there_and_say_simulated(done):
     }
 
 
+@pytest.mark.slow  # test_judging asks it of an evaluation that draws fewer pages
 def test_evaluating_again_gives_the_same_bytes(done, records, model_run, tmp_path):
-    run(PARAMS, records=records, model_run=model_run, evaluation=tmp_path / "again", metrics=tmp_path / "metrics.json")
+    run(
+        PARAMS,
+        records=records,
+        pages=NO_PAGES,
+        model_run=model_run,
+        evaluation=tmp_path / "again",
+        metrics=tmp_path / "metrics.json",
+    )
     assert (tmp_path / "again" / "manifest.json").read_bytes() == (done / "evaluation" / "manifest.json").read_bytes()
     assert (tmp_path / "metrics.json").read_bytes() == (done / "metrics.json").read_bytes()
 
@@ -251,6 +281,7 @@ def test_a_model_of_other_records_is_refused(records, tmp_path):
         run(
             PARAMS,
             records=records,
+            pages=NO_PAGES,
             model_run=tmp_path / "run",
             evaluation=tmp_path / "evaluation",
             metrics=tmp_path / "metrics.json",

@@ -16,11 +16,12 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, log_loss, precision_score, recall_score
 
 from vizecg.errors import InputError
+from vizecg.evidence_map import overlaid
 from vizecg.labels import LabelClass
 from vizecg.public import public_sources
 from vizecg.report import PAGE_FILE, Mistakes, Scored, Subject, write_page
 from vizecg.report.curves import SWEPT, confusion, sweep
-from vizecg.report.mistakes import Mistake, Said, overlaid, record_losses
+from vizecg.report.mistakes import Mistake, Said, record_losses
 from vizecg.report.svg import round_ticks
 
 NASTY = "<script>alert(1)</script>&\"'"
@@ -182,6 +183,31 @@ def test_classes_outside_the_macro_are_named_with_the_reason(page, tmp_path):
     older = scores_of(CODES, records=60) | {"macro_classes": ["NORM"]}
     assert "no record with it, or none without it" in write(tmp_path, scores=older)
     assert "left out of the macro" not in write(tmp_path)
+
+
+def test_layouts_and_paper_speeds_are_told_and_one_too_small_says_so(full, tmp_path):
+    shutil.copy(full / "robustness.csv", tmp_path / "robustness.csv")
+    header = ("kind", "value", "records", "pages", "auroc", "difference", "low", "high", "reason")
+    told = "12 records, at least 30 are needed"
+    write_csv(
+        tmp_path / "paper.csv",
+        header,
+        ("layout", "6x2", 40, 120, 0.8, -0.0312, -0.06, -0.01, ""),
+        ("mm/s", "50", 12, 36, "", "", "", "", told),
+    )
+    text = Page(write(tmp_path)).text
+    assert "layout 6x2 40 −0.031" in text
+    assert f"mm/s 50 12 {told}" in text
+
+
+def test_a_part_that_nobody_is_in_is_not_on_the_page(tmp_path):
+    write_slices(tmp_path)
+    content = json.loads((tmp_path / "slices.json").read_text())
+    content["slices"][-1] |= {"records": 0, "value": "nobody", "reason": "0 records, at least 30 are needed"}
+    (tmp_path / "slices.json").write_text(json.dumps(content))
+    page = write(tmp_path)
+    assert "nobody" not in page
+    assert "female" in page
 
 
 SECTIONS = {

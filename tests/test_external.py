@@ -152,7 +152,7 @@ def test_the_command_says_what_it_found(images, bundle, tmp_path):
 def test_the_step_of_that_name_is_still_there(tmp_path):
     done = CliRunner().invoke(cli, ["evaluate", "--records", str(tmp_path)])
     assert done.exit_code == 2
-    assert "Missing option '--model-run'" in done.output
+    assert "Missing option '--pages'" in done.output
 
 
 @pytest.mark.parametrize(

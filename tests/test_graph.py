@@ -32,9 +32,9 @@ def test_stages_are_the_steps_in_their_order():
     assert {path.stem for path in (ROOT / "vizecg" / "steps").glob("[a-z]*.py")} == set(steps.NAMES)
 
 
-def test_params_yaml_is_valid_and_has_a_section_for_each_step_the_gates_and_the_comparison():
+def test_params_yaml_is_valid_and_has_a_section_for_each_step_the_gates_the_comparison_and_the_monitor():
     read = read_params(ROOT / "params.yaml", models=steps.params_models())
-    assert list(read) == [*steps.NAMES, "promote", "compare"]
+    assert list(read) == [*steps.NAMES, "promote", "compare", "monitor"]
 
 
 def test_params_yaml_names_every_parameter():
@@ -103,7 +103,18 @@ THROUGH_FILES: dict[str, set[str]] = {
     # Of `batches` these two know the rate that a rival reads at; a rival that reads signals reaches neither.
     "evaluate": {"batches", "export", "modelrun", "models", "recipe", *RECORDS},
     "register": {
-        *("batches", "bootstrap", "calibration", "camera", "checks", "comparison", "controls", "metrics", "modelrun"),
+        *(
+            "audit",
+            "batches",
+            "bootstrap",
+            "calibration",
+            "camera",
+            "checks",
+            "comparison",
+            "controls",
+            "metrics",
+            "modelrun",
+        ),
         *("pages", "recipe", "robustness", "slices", "webpage", *RECORDS),
     },
 }

@@ -15,7 +15,7 @@ import pytest
 
 from vizecg.simulate import write_database
 
-RECORDS = 24
+RECORDS = 20  # more than a worker is handed at a time
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [

@@ -126,6 +126,20 @@ def test_parts_of_the_records_are_told_and_those_too_small_counted():
     assert "## Parts of the records" not in card()
 
 
+def test_out_of_fold_the_card_says_that_the_recipe_was_scored_and_how_the_served_network_did():
+    served = {"records": 98, "macro": {"auroc": 0.84}, "out_of_fold_macro": {"auroc": 0.85}}
+    served |= {"difference": -0.01, "difference_low": -0.03, "difference_high": 0.02}
+    fitted_on = {"protocol": "cross", "records": 1004}
+    text = card(protocol="cross", served_network=served, refused_by_intake=2, point={"fitted_on": fitted_on})
+    assert "this is the score of the recipe" in text
+    assert "a macro AUROC of 0.840, the one of the ten that has not either 0.850" in text
+    assert "the difference is -0.010 (-0.030 to 0.020)." in text
+    assert "come from what was said of folds 1 to 10 out of fold (1004 records)" in text
+    assert "these were 2, neither learned from nor scored." in text
+    assert "of fold 10, never used in training" not in text
+    assert head(text)["model-index"][0]["results"][0]["dataset"]["split"] == "folds 1 to 10, out of fold"
+
+
 @pytest.mark.parametrize(
     ("fitted_on", "expected"),
     [

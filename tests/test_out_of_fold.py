@@ -1,6 +1,7 @@
 """Every record scored by who has not learned from it; rivals held against each other on the same records."""
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,19 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from vizecg import publish, training
-from vizecg.comparing import Answers, Contender, Params, best_signal_model, claims, hold, names_of
-from vizecg.comparison_files import markdown, write
+from vizecg.comparing import Answers, Contender, OtherPage, Params, best_signal_model, claims, hold, names_of
+from vizecg.comparison_files import _other_pages_of, markdown, write
 from vizecg.config import read_params
 from vizecg.errors import InputError
 from vizecg.executors import InlineExecutor
 from vizecg.intake import CanonicalSpec
 from vizecg.labels import TASKS
+from vizecg.other_pages import draw_other_pages
 from vizecg.out_of_fold import Decided, OutOfFold, decide, out_of_fold
 from vizecg.pages import PAGE_SET, SCHEMA_VERSION, PageRecipe, draw_pages, read_page_set, write_pages
 from vizecg.recipe import Recipe
 from vizecg.records import Age, Provenance, Record, read_record_set, writing_record_set
+from vizecg.robustness import Condition
 from vizecg.simulate.recording import record
 from vizecg.steps import params_models
 
@@ -169,6 +172,82 @@ def test_a_fold_without_records_is_refused(record_set, page_set, tmp_path):
         out_of_fold(record_set, page_set=page_set, recipe=SMALL, seed=5, folds=(1, 9), cache=tmp_path)
 
 
+def test_every_fold_begins_with_the_same_first_weights(record_set, page_set, monkeypatch, tmp_path):
+    seen = watched(monkeypatch)
+    asked = {"records": 10, "seed": 5, "copies": 1, "epochs": 1, "workers": 0}
+    recipe = Recipe.model_validate({**SMALL.model_dump(), "pretraining": asked})
+    out_of_fold(record_set, page_set=page_set, recipe=recipe, seed=5, folds=FOLDS, cache=tmp_path)
+    simulated, *real = seen
+    assert simulated[0].ecg_ids.tolist() == list(range(1, 11))
+    assert len(real) == len(FOLDS)
+    assert len({recipe.model.init.sha256 for _, recipe in real}) == 1
+
+
+# Other pages of the same records.
+
+
+@pytest.fixture(scope="module")
+def others(record_set, page_set, tmp_path_factory):
+    conditions = [Condition(style="standard", camera="photo"), Condition(style="12x1", camera="clean")]
+    with InlineExecutor() as executor:
+        return draw_other_pages(
+            conditions,
+            record_set=record_set,
+            page_set=page_set,
+            folder=tmp_path_factory.mktemp("others"),
+            executor=executor,
+        )
+
+
+def test_each_network_is_asked_about_other_pages_of_its_own_fold(said, record_set, page_set, others, tmp_path):
+    how = {"page_set": page_set, "recipe": SMALL, "seed": 5, "folds": FOLDS}
+    again = out_of_fold(record_set, others=others, cache=tmp_path, **how)
+    assert np.array_equal(again.logits, said.logits), "to be asked more changes nothing that was answered"
+    photo, long_strips = again.others
+    assert photo.shape == long_strips.shape == said.logits.shape
+    assert not np.array_equal(photo, said.logits)
+    assert not np.array_equal(photo, long_strips)
+    # What the page set holds of the standard style is what the network was asked about first.
+    standard = replace(others[0], page_set=page_set)
+    assert np.array_equal(out_of_fold(record_set, others=[standard], cache=tmp_path, **how).others[0], said.logits), (
+        "the same page has the same answer, in whichever set it lies"
+    )
+
+
+def test_a_style_that_there_is_not_is_refused_by_name():
+    params = PARAMS.model_copy(update={"other_pages": (OtherPage(style="papyrus", camera="clean"),)})
+    with pytest.raises(InputError, match=r"compare\.other_pages: there is no style 'papyrus'; known: \['12x1'"):
+        _other_pages_of(params, record_set=None, page_set=None, cache=None)
+
+
+def test_other_pages_are_drawn_once(record_set, page_set, others, monkeypatch):
+    monkeypatch.setattr("vizecg.other_pages.pages_of", None)
+    with InlineExecutor() as executor:
+        again = draw_other_pages(
+            [each.condition for each in others],
+            record_set=record_set,
+            page_set=page_set,
+            folder=others[0].page_set.folder.parent,
+            executor=executor,
+        )
+    assert [each.digest for each in again] == [each.digest for each in others]
+
+
+def test_who_was_asked_about_other_pages_need_not_be_trained_again_without_them(
+    record_set, page_set, others, monkeypatch, tmp_path
+):
+    seen = watched(monkeypatch)
+    how = {"page_set": page_set, "recipe": SMALL, "seed": 5, "folds": FOLDS[:2], "cache": tmp_path}
+    asked = out_of_fold(record_set, others=others, **how)
+    assert len(seen) == 2
+    assert np.array_equal(out_of_fold(record_set, **how).logits, asked.logits)
+    out_of_fold(record_set, others=others[:1], **how)
+    assert len(seen) == 2
+    next(iter(tmp_path.glob(f"fold-02-*-{others[1].digest[:16]}.npz"))).unlink()
+    assert np.array_equal(out_of_fold(record_set, others=others, **how).others, asked.others)
+    assert len(seen) == 3, "one answer was lost, so its fold is trained again"
+
+
 # Reading the answers.
 
 
@@ -299,6 +378,32 @@ def test_a_comparison_is_files_that_a_person_and_a_program_read(contest, tmp_pat
     assert predictions["contender"].nunique() == 6
 
 
+@dataclass(frozen=True)
+class Shown:
+    """As much of other pages as scoring takes."""
+
+    condition: Condition
+
+    def is_ecg(self, rows):
+        return np.arange(len(rows)) >= 7
+
+
+def test_other_pages_are_scored_beside_the_standard_page_of_the_same_records(tmp_path):
+    ours = made_up(seed=1)
+    worse = replace(ours, others=(made_up(seed=2, skill=0.3).logits,))
+    answers = {"ours": answers_of("ours", worse), "signal": answers_of("signal", made_up(seed=3))}
+    others = [Shown(Condition(style="standard", camera="photo"))]
+    contest = hold(answers, params=PARAMS, record_set=Patients(300), others=others)
+    (cell,) = contest.on_other_pages["ours"]
+    assert cell.auroc == pytest.approx(roc_auc_score(worse.labels, worse.others[0]), abs=1e-6)
+    clean = roc_auc_score(ours.labels, ours.logits)
+    assert cell.difference == pytest.approx(cell.auroc - clean, abs=1e-6)
+    assert cell.low < cell.difference < cell.high < 0
+    assert cell.refused == 7
+    content = write(tmp_path, contest, params=PARAMS, record_set=Patients(300), page_set=Patients(300))
+    assert f"| ours | standard | photo | 300 | 7 | {cell.auroc:.3f} | {cell.difference:+.3f} (" in markdown(content)
+
+
 def test_a_name_with_a_bar_does_not_break_the_table(contest, tmp_path):
     content = write(tmp_path, contest, params=PARAMS, record_set=Patients(300), page_set=Patients(300))
     content["contenders"] = {"a | b": content["contenders"]["ours"]}
@@ -348,6 +453,7 @@ def test_a_change_that_cannot_be_made_is_refused(changes, message):
         ({"folds": (1, 11)}, r"folds must be distinct and from 1 to 10"),
         ({"folds": (1, 1)}, r"folds must be distinct and from 1 to 10"),
         ({"seeds": (7, 7)}, r"seeds must be distinct"),
+        ({"other_pages": [{"style": "standard"}]}, r"camera\n  Field required"),
         ({"resamples": 200}, r"20 differences corrected for their number need 800 resamples or more"),
     ],
 )

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from vizecg import steps
+from vizecg import publish, steps
+from vizecg.errors import Conflict
+from vizecg.out_of_fold import CACHE_NAME
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("pipeline")]
 
@@ -68,6 +70,17 @@ def test_rivals_are_compared_by_command_and_by_flow_and_mlflow_has_the_table(che
     assert shown["macro/auroc_low"] <= shown["macro/auroc"] <= shown["macro/auroc_high"]
 
 
+def test_a_comparison_by_flow_that_meets_another_is_a_conflict(checkout):
+    answers = checkout.folder / "reports" / CACHE_NAME
+    with publish.locked(answers):
+        done = checkout.vizecg("compare", "--flow", "--contender", "vizecgnet", check=False)
+    assert done.returncode == Conflict.exit_code == 4
+    said = done.stdout + done.stderr
+    assert f"contender vizecgnet: reports/{CACHE_NAME} is being written by another run" in said
+    assert "Traceback" not in said
+    assert not answers.exists(), "it trained all the same"
+
+
 def test_a_parameter_reruns_only_what_depends_on_it(checkout):
     written = (checkout.folder / "params.yaml").read_text()
     checkout.override("evaluate.abstain_margin=0.01")
@@ -85,9 +98,21 @@ def test_the_flow_leaves_the_same_lock_and_promotes_once(checkout):
     assert "nothing has changed" in second
     assert "version 1 is already champion" in second
     assert (checkout.folder / "dvc.lock").read_bytes() == before
-    (kept,) = (checkout.folder / ".state" / "artifacts").rglob("pipeline/dvc.lock")
+    (kept,) = (checkout.folder / ".state" / "artifacts").rglob("pipeline/*/dvc.lock")
     assert kept.read_bytes() == before
     assert (kept.parent / "params.yaml").read_bytes() == (checkout.folder / "params.yaml").read_bytes()
+
+
+def test_only_the_stages_that_are_named_are_looked_at_and_nothing_is_registered(checkout):
+    done = checkout.vizecg("retrain", "--stage", "validate", "--stage", "ingest")
+    said = done.stdout + done.stderr
+    assert "ingest unchanged, validate unchanged" in said, "in the order of the pipeline"
+    assert "is registered" not in said
+    wrong = checkout.vizecg("retrain", "--stage", "trian", check=False)
+    assert wrong.returncode == 2
+    assert wrong.stderr.endswith(
+        "vizecg: the pipeline has no stage 'trian'; it has ingest, render, validate, train, evaluate, register\n"
+    )
 
 
 def test_a_stage_restored_into_an_empty_mlflow_ends_registered_and_promoted(checkout):
@@ -100,6 +125,7 @@ def test_a_stage_restored_into_an_empty_mlflow_ends_registered_and_promoted(chec
     said = said_by_retrain(checkout)
     assert checkout.manifests() == before
     assert "Running stage" not in said
+    assert " serves " in said, "no service was tried"
     assert "version 1 is champion now" in said
     assert "champion" in checkout.vizecg("models").stdout
 
@@ -124,7 +150,11 @@ COMMANDS = {
 OUTPUT_OF = {"ingest": "data/records", "render": "data/pages", "train": "models/run"}
 
 
-@pytest.mark.parametrize("step", COMMANDS)
+# Killed at more moments, ingest and render end as they should in test_kills, without interpreters that must start.
+@pytest.mark.parametrize(
+    "step",
+    [pytest.param("ingest", marks=pytest.mark.slow), pytest.param("render", marks=pytest.mark.slow), "train"],
+)
 def test_killed_at_any_point_and_run_again_it_ends_byte_identical(checkout, tmp_path, step):
     out, staging = tmp_path / "out", tmp_path / ".out.part"
     command = [sys.executable, "-m", "vizecg", step, *(str(out) if word == "OUT" else word for word in COMMANDS[step])]
@@ -152,7 +182,8 @@ def kill_while_writing(command, *, checkout, staging, after_s):
     assert process.wait() == -signal.SIGKILL, "it was done before it could be killed"
 
 
-@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+# Either shell would stay between DVC and the step, but for the `exec` that test_graph asks for.
+@pytest.mark.parametrize("shell", ["/bin/sh", pytest.param("/bin/bash", marks=pytest.mark.slow)])
 def test_killing_dvc_kills_the_step_it_runs(checkout, tmp_path, shell):
     other = checkout.copy_to(tmp_path / "other")
     folder = other.folder

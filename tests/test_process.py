@@ -63,8 +63,14 @@ def test_a_grandchild_that_does_not_want_to_end_is_ended_by_force(tmp_path):
         "print(os.getpid(), child.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
-    process = start_supervised(
-        [sys.executable, "-c", code], cwd=tmp_path, environment=os.environ, output=subprocess.PIPE
+    # As `start_supervised` starts it, but that it waits for half a second, and not for ten.
+    supervisor = "from vizecg import process; process.GRACE_S = 0.5; process.main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", supervisor, str(int(signal.SIGTERM)), sys.executable, "-c", code],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     family = family_of(process)
     stop(process)
@@ -106,7 +112,7 @@ def test_the_supervisor_hands_on_exit_codes(tmp_path, code):
 
 
 def test_a_command_that_ignores_being_asked_is_ended_by_force(tmp_path, monkeypatch):
-    monkeypatch.setattr("vizecg.process.GRACE_S", 0.0)
+    monkeypatch.setattr("vizecg.process.GRACE_S", -4.5)  # `stop` waits for five seconds more
     stubborn = (
         "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(60)"
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from vizecg import controls, intake, robustness
 from vizecg.errors import InputError
@@ -157,6 +158,46 @@ def test_a_model_that_only_the_clean_page_shows_the_answer_to_is_found_out(recor
     assert cell.difference == pytest.approx(cell.auroc - itself.auroc)
     assert cell.high < -0.1
     assert (cell.records, cell.refused, cell.classes) == (30, 0, TASK.codes)
+
+
+def test_pages_of_a_layout_and_a_paper_speed_are_scored_against_the_standard_pages_of_their_records():
+    rng = np.random.default_rng(2)
+    labels = (rng.random((60, 2)) < 0.4).astype(np.uint8)
+    layouts = np.array(["3x4"] * 40 + ["6x2"] * 20)
+    right, wrong = labels + rng.normal(0, 0.1, labels.shape), rng.normal(size=labels.shape)
+    only_3x4 = np.where((layouts == "3x4")[:, np.newaxis], right, wrong).astype(np.float32)
+
+    def reading(condition, logits):
+        speeds = np.where(np.arange(60) < 50, 25.0, 50.0)
+        return robustness.Reading(
+            condition=condition, logits=logits, is_ecg=np.ones(60, bool), layouts=layouts, mm_per_s=speeds
+        )
+
+    reference = reading(REFERENCE, right.astype(np.float32))
+    readings = [reading(Condition(style="drawn", camera=camera), only_3x4) for camera in ("clean", "scan")]
+    how = {"labels": labels, "patient_ids": np.arange(60), "codes": ("A", "B"), "resamples": RESAMPLES, "seed": 1}
+    found = robustness.by_paper([reference, *readings], reference, min_records=20, **how)
+    parts = {(part.kind, part.value): part for part in found}
+    assert list(parts) == [("layout", "3x4"), ("layout", "6x2"), ("mm/s", "25"), ("mm/s", "50")]
+    assert (parts["layout", "3x4"].records, parts["layout", "3x4"].pages) == (40, 80)
+    assert parts["layout", "3x4"].difference == pytest.approx(0)
+    twice = np.tile(np.arange(40, 60), 2)
+    expected = np.mean([roc_auc_score(labels[twice, k], only_3x4[twice, k]) for k in range(2)])
+    assert parts["layout", "6x2"].auroc == pytest.approx(expected)
+    assert parts["layout", "6x2"].high < 0
+    assert parts["mm/s", "50"].reason == "10 records, at least 20 are needed"
+    assert parts["mm/s", "50"].auroc is None
+    assert robustness.by_paper([reference], reference, min_records=20, **how) == []
+
+
+def test_layouts_are_those_of_the_catalogue(record_set, executor):
+    rows = record_set.rows(folds=[10])[:2]
+    network = Oracle(record_set.labels()[rows], right_in=set())
+    for style, layout, mm_per_s in (("12x1", "12x1", 25), ("6x2-50mm-rhythm", "6x2", 50), ("3x4-rhythm", "3x4", 25)):
+        condition = Condition(style=style, camera="clean")
+        found = robustness.read(network, condition, record_set=record_set, rows=rows, recipe=RECIPE, executor=executor)
+        assert found.layouts.tolist() == [layout] * 2
+        assert found.mm_per_s.tolist() == [mm_per_s] * 2
 
 
 def test_records_of_the_matrix_are_drawn_once_and_are_of_the_fold(record_set):

@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from vizecg.errors import InputError
-from vizecg.servers import LOOPBACK, free_port, started, wait_until_healthy
+from vizecg.servers import LOOPBACK, free_port, reserved, started, wait_until_healthy
 
 # Two workers looking for a free port at once could find the same.
 pytestmark = pytest.mark.xdist_group("ports")
@@ -31,6 +31,15 @@ def server(code, *, port, tmp_path):
         environment=os.environ,
         log=tmp_path / "server.log",
     )
+
+
+def test_a_port_that_is_held_is_passed_over_until_it_is_let_go():
+    port = free_port(7300)
+    with reserved(port):
+        assert free_port(port) != port
+        with pytest.raises(InputError, match=f"port {port} on 127.0.0.1 was taken by another program just now"):
+            reserved(port)
+    assert free_port(port) == port
 
 
 def test_a_taken_port_gives_way_to_the_next_free_one():

@@ -1,10 +1,12 @@
 """Any source ends as the same folder; what is not what was agreed on is refused, and nothing lands outside."""
 
+import gzip
 import io
 import json
 import shutil
 import tarfile
 import zipfile
+import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -197,6 +199,17 @@ def test_an_archive_cut_short_is_one_sentence_and_leaves_nothing(archives, tmp_p
     assert not list((tmp_path / "state").rglob("*.dat"))
 
 
+def _flipped(content, at):
+    return content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :]
+
+
+def _means_nothing(content, at):
+    try:
+        return gzip.decompress(_flipped(content, at)) == gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
@@ -206,10 +219,13 @@ def test_an_archive_cut_short_is_one_sentence_and_leaves_nothing(archives, tmp_p
 )
 def test_an_archive_with_a_flipped_bit_is_one_sentence(archives, tmp_path, kind, place):
     """Also in what compresses to itself, and in the checksum at the end of a gzip, which tarfile alone skips."""
-    content = bytearray(archives[kind].read_bytes())
-    content[min(int(len(content) * place), len(content) - 6 if kind == "gztar" else len(content) - 30)] ^= 0x10
+    whole = archives[kind].read_bytes()
+    at = min(int(len(whole) * place), len(whole) - 6 if kind == "gztar" else len(whole) - 30)
+    # Before a block that is stored as it is, gzip fills a byte up with bits that mean nothing.
+    while kind == "gztar" and _means_nothing(whole, at):
+        at += 1
     broken = tmp_path / archives[kind].name
-    broken.write_bytes(content)
+    broken.write_bytes(_flipped(whole, at))
     (tmp_path / "inside").mkdir()
     with pytest.raises(InputError, match=r"(cannot be unpacked .*; is it complete\?|holds .*)"):
         unpack(broken, into=tmp_path / "inside")

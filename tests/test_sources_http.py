@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+import yaml
 
 from vizecg.errors import Conflict, InputError
 from vizecg.executors import InlineExecutor
@@ -23,7 +24,7 @@ from vizecg.publish import locked
 from vizecg.simulate import write_database
 from vizecg.sources import SourceParams, sources_of
 from vizecg.sources.http import HttpSource
-from vizecg.sources.transfer import Effort
+from vizecg.sources.transfer import Clock, Effort, TryAgainError, persist
 
 TRIES = 4
 RECORD = "records100/00000/00001_lr.dat"
@@ -232,6 +233,23 @@ def test_a_server_that_asks_for_a_pause_gets_it(server, waiting):
     started_s = time.monotonic()
     source(server).pin()
     assert 0.9 <= time.monotonic() - started_s < 10
+
+
+def test_the_tries_of_params_yaml_outlast_a_server_that_is_gone_for_half_a_minute(monkeypatch):
+    waited_s = []
+    monkeypatch.setattr(Clock, "wait", lambda _, seconds, what: waited_s.append((seconds, what)))
+    monkeypatch.setattr("vizecg.sources.transfer.random", lambda: 0.0)  # the shortest waits there are
+    params_yaml = Path(__file__).parent.parent / "params.yaml"
+    tries = yaml.safe_load(params_yaml.read_text())["ingest"]["fetch"]["tries"]
+    effort = Effort(connections=1, part_bytes=1, tries=tries, deadline_s=7200)
+
+    def nobody() -> None:
+        raise TryAgainError("nobody is listening")
+
+    with pytest.raises(InputError, match="s3://b/x could not be fetched in 6 tries"):
+        persist(nobody, what="s3://b/x", clock=Clock(effort=effort))
+    assert len(waited_s) == 5
+    assert sum(seconds for seconds, _ in waited_s) > 30
 
 
 def test_the_deadline_ends_a_fetch_that_would_go_on_for_ever(server, state):

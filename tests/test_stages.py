@@ -1,14 +1,15 @@
 """A stage as a Prefect task sees it: real DVC, tiny stages."""
 
+import os
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 
 from flows.stages import run_stage, stage_names
 from vizecg.errors import Conflict, GateRefused, InputError
+from vizecg.process import start_supervised, stop
 
 PIPELINE = """\
 stages:
@@ -17,7 +18,7 @@ stages:
     deps: [word, write.py]
     outs: [out]
   slow:
-    cmd: {python} -c "import time; time.sleep(60)"
+    cmd: {python} -c "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(60)"
     deps: [word]
     outs: [never]
 """
@@ -78,20 +79,18 @@ def test_a_stage_that_takes_too_long_is_stopped_with_all_it_started(workspace):
 
 
 def test_a_second_run_in_the_same_folder_is_a_conflict(workspace):
-    first = threading.Thread(target=run_until_stopped, args=(workspace,))
-    first.start()
-    deadline = time.monotonic() + 30
-    while not list((workspace / ".dvc" / "tmp").glob("rwlock")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1.0)
-    with pytest.raises(Conflict, match="another `dvc` is running in this folder; wait for it or stop it"):
-        run(workspace, "slow")
-    first.join()
-
-
-def run_until_stopped(workspace):
-    with pytest.raises(InputError, match="its time limit"):
-        run(workspace, "slow", timeout_s=12.0)
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", "slow"]
+    first = start_supervised(command, cwd=workspace, environment=os.environ, output=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while not (workspace / "begun").exists():
+            assert first.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(Conflict, match="another `dvc` is running in this folder; wait for it or stop it"):
+            run(workspace, "slow")
+    finally:
+        stop(first)
 
 
 def test_a_folder_without_a_pipeline_is_refused(tmp_path):

@@ -24,7 +24,9 @@ def said():
 def written(said, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweeps")
     labels, probabilities = said
-    write_sweeps(folder, labels=labels, probabilities=probabilities, codes=CODES, thresholds=THRESHOLDS)
+    write_sweeps(
+        folder, labels=labels, probabilities=probabilities, codes=CODES, thresholds=THRESHOLDS, in_use=THRESHOLDS
+    )
     return folder
 
 
@@ -54,7 +56,12 @@ def test_the_thresholds_in_use_are_marked_once_a_class(written):
 
 def test_a_class_nobody_has_has_an_empty_recall(tmp_path):
     write_sweeps(
-        tmp_path, labels=np.zeros((3, 1), bool), probabilities=np.full((3, 1), 0.4), codes=("A",), thresholds=(0.5,)
+        tmp_path,
+        labels=np.zeros((3, 1), bool),
+        probabilities=np.full((3, 1), 0.4),
+        codes=("A",),
+        thresholds=(0.5,),
+        in_use=(0.5,),
     )
     row = rows_of(tmp_path / SWEEP_FILE)[0]
     assert (row["recall"], row["precision"], row["specificity"]) == ("", "", "0")

@@ -76,6 +76,18 @@ def data():
     return made_up()
 
 
+@pytest.fixture(scope="module")
+def undisturbed(data):
+    """What the recipe makes of the data; nobody may change it."""
+    return train(data, RECIPE, seed=0)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_by_fours(data):
+    """The same with four steps an epoch."""
+    return train(data, BY_FOURS, seed=0)
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """Networks this small only wait for a second one."""
@@ -129,8 +141,7 @@ def test_a_small_batch_can_be_learned_by_heart():
 
 
 @pytest.mark.parametrize("killed_after", [1, 2])
-def test_a_training_killed_and_resumed_ends_with_the_same_tensors(data, tmp_path, killed_after):
-    undisturbed = train(data, RECIPE, seed=0)
+def test_a_training_killed_and_resumed_ends_with_the_same_tensors(data, undisturbed, tmp_path, killed_after):
     with pytest.raises(Killed):
         train(data, RECIPE, seed=0, checkpoint_dir=tmp_path, on_epoch=kill_after(killed_after))
     torch.manual_seed(99)  # another process has another state
@@ -421,8 +432,9 @@ def trained_until_killed(folder, every):
 
 
 @pytest.mark.parametrize("at", [(1, 1), (1, 3), (2, 2), (3, 4)])
-def test_a_training_stopped_within_an_epoch_ends_with_the_same_tensors_and_losses(data, tmp_path, at):
-    undisturbed = train(data, BY_FOURS, seed=0)
+def test_a_training_stopped_within_an_epoch_ends_with_the_same_tensors_and_losses(
+    data, undisturbed_by_fours, tmp_path, at
+):
     often = BY_FOURS.model_copy(update={"checkpoint_every_steps": 1})
     with pytest.raises(Killed):
         train(data, often, seed=0, checkpoint_dir=tmp_path, on_step=stop_at(*at, by=raise_killed))
@@ -431,12 +443,14 @@ def test_a_training_stopped_within_an_epoch_ends_with_the_same_tensors_and_losse
     resumed = train(data, often, seed=0, checkpoint_dir=tmp_path, on_step=steps.append)
     done = (at[0] - 1) * 4 + (at[1] if at[1] < 4 else 3)  # after the last step comes the score, then the checkpoint
     assert len(steps) == 12 - done
-    assert same_tensors(resumed, undisturbed)
-    assert without_clock(resumed.history) == without_clock(undisturbed.history)
+    assert same_tensors(resumed, undisturbed_by_fours)
+    assert without_clock(resumed.history) == without_clock(undisturbed_by_fours.history)
 
 
 @pytest.mark.parametrize("every", [1, 3, None])
-def test_a_training_killed_with_minus_nine_goes_on_from_its_last_checkpoint(data, tmp_path, every):
+def test_a_training_killed_with_minus_nine_goes_on_from_its_last_checkpoint(
+    data, undisturbed_by_fours, tmp_path, every
+):
     process = CONTEXT.Process(target=trained_until_killed, args=(tmp_path, every))
     process.start()
     process.join()
@@ -444,7 +458,7 @@ def test_a_training_killed_with_minus_nine_goes_on_from_its_last_checkpoint(data
     steps = []
     resumed = train(data, BY_FOURS, seed=0, checkpoint_dir=tmp_path, on_step=steps.append)
     assert (steps[0].epoch, steps[0].step) == {1: (2, 4), 3: (2, 3), None: (2, 1)}[every]
-    assert same_tensors(resumed, train(data, BY_FOURS, seed=0))
+    assert same_tensors(resumed, undisturbed_by_fours)
 
 
 def test_the_last_good_checkpoint_may_lie_within_an_epoch(data, tmp_path, monkeypatch):
@@ -504,8 +518,8 @@ def test_micro_batches_of_one_record_are_refused():
 
 
 @pytest.mark.parametrize("loader_threads", [0, 3])
-def test_who_reads_the_batches_changes_nothing(data, loader_threads):
-    one = train(data, BY_FOURS, seed=0)
+def test_who_reads_the_batches_changes_nothing(data, undisturbed_by_fours, loader_threads):
+    one = undisturbed_by_fours
     other = train(data, BY_FOURS.model_copy(update={"loader_threads": loader_threads}), seed=0)
     assert same_tensors(one, other)
     assert without_clock(one.history) == without_clock(other.history)

@@ -364,6 +364,16 @@ def test_each_expectation_fails_on_data_that_breaks_it(data, name):
     assert "could not be checked" not in outcome.found
 
 
+def test_photographs_may_have_a_scale_of_their_own_and_scans_may_not(data):
+    (check,) = [check for check in all_checks() if check.id == "pages/scale-found"]
+    index = data["index"]
+    index["measured_px_per_mm"] = index["measured_px_per_mm"].where(index["camera"] != "scan", 5.2)
+    (scanned,) = outcomes_of(data, [check])
+    assert scanned.found.startswith("40 of 80")
+    index["camera"] = index["camera"].replace("scan", "photo")
+    assert outcomes_of(data, [check])[0].passed
+
+
 def test_a_fault_is_found_again_by_the_number_of_its_record(data):
     cell("index", "mm_per_s", 12.5, rows=1)(data)
     (check,) = [check for check in all_checks() if check.id == "pages/speed-on-paper"]

@@ -1,9 +1,11 @@
+import os
 import subprocess
 
 import pytest
 
 from vizecg import workspace
-from vizecg.errors import InputError
+from vizecg.errors import Conflict, InputError
+from vizecg.settings import Settings
 
 
 def git(*arguments, cwd):
@@ -52,3 +54,67 @@ def test_changes_that_a_clone_would_lack_are_named(checkout):
 def test_a_folder_without_git_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"git rev-parse in .* failed: .*not a git repository"):
         workspace.prepare(tmp_path / "workspace", checkout=tmp_path)
+
+
+@pytest.fixture
+def settings(checkout):
+    return Settings(state_dir=checkout / ".state", repository=str(checkout))
+
+
+def test_one_run_works_in_a_clone_at_a_revision_that_is_gone_afterwards(checkout, settings):
+    first = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
+    (checkout / "params.yaml").write_text("epochs: 6\n")
+    git("commit", "-qam", "second", cwd=checkout)
+    git("branch", "other", cwd=checkout)
+    for revision, epochs in (("HEAD", 6), (first.stdout.strip(), 5), ("other", 6)):
+        with workspace.of_one_run("one", settings=settings, revision=revision) as place:
+            assert (place / "params.yaml").read_text() == f"epochs: {epochs}\n"
+            assert str(checkout / ".dvc" / "cache") in (place / ".dvc" / "config.local").read_text()
+        assert not place.exists()
+
+
+def test_a_revision_that_is_not_there_is_named(settings):
+    with (
+        pytest.raises(InputError, match=r"checkout has no revision 'nightly'; name a branch, a tag or a commit"),
+        workspace.of_one_run("one", settings=settings, revision="nightly"),
+    ):
+        pass
+
+
+def test_failed_runs_stay_to_be_looked_into_and_only_the_newest_and_those_at_work(settings):
+    places = settings.state_dir / "workspaces"
+    with workspace.of_one_run("at-work", settings=settings, revision="HEAD"):
+        os.utime(places / "run-at-work", (1, 1))
+        for number in range(6):
+            with pytest.raises(RuntimeError), workspace.of_one_run(f"{number}", settings=settings, revision="HEAD"):
+                raise RuntimeError
+            os.utime(places / f"run-{number}", (number + 2, number + 2))
+        assert sorted(path.name for path in places.glob("run-*")) == [
+            *(f"run-{number}" for number in (2, 3, 4, 5)),
+            "run-at-work",
+        ]
+        with (
+            pytest.raises(Conflict, match="is being written by another run"),
+            workspace.of_one_run("at-work", settings=settings, revision="HEAD"),
+        ):
+            pass
+
+
+def test_changed_parameters_are_told_against_the_commit(checkout):
+    (checkout / "params.yaml").write_text("train:\n  epochs: 5\n  folds: [1, 2]\n  name: a\n")
+    git("commit", "-qam", "sections", cwd=checkout)
+    assert workspace.changed_parameters(checkout) == ()
+    (checkout / "params.yaml").write_text("train:\n  epochs: 7 # more\n  folds: [1, 2, 3]\n  name: a\n")
+    assert workspace.changed_parameters(checkout) == ("train.epochs=7", "train.folds=[1, 2, 3]")
+
+
+def test_without_a_commit_nobody_knows_what_was_changed(tmp_path):
+    (tmp_path / "params.yaml").write_text("epochs: 5\n")
+    assert workspace.changed_parameters(tmp_path) is None
+
+
+def test_a_remote_counts_when_it_is_the_default(checkout):
+    (checkout / ".dvc").mkdir()
+    assert not workspace.has_remote(checkout)
+    (checkout / ".dvc" / "config").write_text("[core]\n    remote = team\n['remote \"team\"']\n    url = s3://%b/x\n")
+    assert workspace.has_remote(checkout)

@@ -23,6 +23,8 @@ class ModelIdentity(_Schema):
     version: str | None = None
     alias: str | None = None
     run_id: str | None = None
+    git_sha: str | None = Field(default=None, description="commit of the code that trained it")
+    data_digest: str | None = Field(default=None, description="of the record set it was trained on")
     bundle_digest: str
     simulated: bool = Field(description="the model was trained on simulated records")
 
@@ -53,6 +55,12 @@ class Label(_Schema):
     probability: float = Field(ge=0, le=1, description="calibrated")
     threshold: float = Field(ge=0, le=1, description="on the calibrated probability")
     positive: bool = Field(description="probability is at or above threshold")
+    margin: float = Field(
+        default_factory=lambda data: data["probability"] - data["threshold"],
+        ge=-1,
+        le=1,
+        description="probability minus threshold: how far the label is from turning",
+    )
 
 
 class Answer(_Schema):

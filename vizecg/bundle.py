@@ -8,6 +8,7 @@
 | `operating_point.json` | calibration, thresholds and abstain band, as evaluate wrote them |
 | `goldens/` | bytes of pictures -> input of the model -> outputs |
 | `model_card.md` | the same in words |
+| `reference.json` | what pictures of today are held against, see `vizecg.reference`; older bundles have none |
 | `manifest.json` | SHA-256 of every file; its own digest is the bundle's one name |
 
 A bundle is compatible with the code of today when its goldens hold.

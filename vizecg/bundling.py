@@ -33,6 +33,7 @@ from vizecg.intake import CanonicalSpec
 from vizecg.labels import LabelClass
 from vizecg.operating_point import OperatingPoint
 from vizecg.predictor import ImageModel
+from vizecg.reference import REFERENCE_FILE, read_reference, write_reference
 from vizecg.settings import MODEL_NAME
 from vizecg.textbook import textbook_pages
 
@@ -86,6 +87,9 @@ def build(staging: Path, *, model_run: Path, evaluation: Path, goldens: int, tol
         (evaluation, bundle.OPERATING_POINT_FILE, bundle.OPERATING_POINT_FILE),
     ):
         shutil.copyfile(source / name, staging / target)
+    # An evaluation of before has none; its bundle is served all the same, and the monitor says so.
+    if (reference := read_reference(evaluation / REFERENCE_FILE)) is not None:
+        write_reference(staging / REFERENCE_FILE, reference)
     contract = _contract(sources, tolerance=tolerance)
     (staging / bundle.CONTRACT_FILE).write_text(publish.to_json(contract.model_dump(mode="json")), encoding="utf-8")
     model = ImageModel(staging / bundle.ONNX_FILE, sources.spec)

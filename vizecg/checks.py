@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vizecg.records import RecordSet
 
 ROBUSTNESS_FILE: Final = "robustness.csv"
+PAPER_FILE: Final = "paper.csv"
 CONTROLS_FILE: Final = "controls.json"
 _COLUMNS: Final = ("style", "camera", "records", "refused", "auroc", "difference", "low", "high")
 
@@ -36,11 +37,13 @@ class Checks:
 
     Attributes:
         cells: a row of the robustness matrix each, the clean standard page first.
+        papers: of the pages in a style of their own, each layout and paper speed.
         controls: questions and answers; empty where they were not asked.
         textbook: what it says of textbook pages.
     """
 
     cells: tuple[robustness.Cell, ...]
+    papers: tuple[robustness.PaperPart, ...]
     controls: tuple[Control, ...]
     textbook: tuple[TextbookAnswer, ...]
 
@@ -56,6 +59,16 @@ class Checks:
                 }
                 for cell in self.cells
             },
+            "paper": {
+                f"{part.kind} {part.value}": {
+                    "records": part.records,
+                    "auroc": part.auroc,
+                    "difference": part.difference,
+                    "difference_low": part.low,
+                    "difference_high": part.high,
+                }
+                for part in self.papers
+            },
             "controls": {
                 control.name: {"value": control.value, "value_low": control.low, "value_high": control.high}
                 for control in self.controls
@@ -63,7 +76,7 @@ class Checks:
         }
 
     def write(self, folder: Path) -> None:
-        """Write both files."""
+        """Write all files; `paper.csv` only where pages were drawn in styles of their own."""
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(_COLUMNS)
@@ -73,11 +86,20 @@ class Checks:
                 row |= dict.fromkeys(("difference", "low", "high"), 0.0)  # the reference, against itself
             writer.writerow([_shown(value) for value in row.values()])
         (folder / ROBUSTNESS_FILE).write_text(table.getvalue(), encoding="utf-8")
+        if self.papers:
+            self._write_papers(folder / PAPER_FILE)
         content = {
             "controls": [control.to_dict() for control in self.controls],
             "textbook": [answer.to_dict() for answer in self.textbook],
         }
         (folder / CONTROLS_FILE).write_text(to_json(content), encoding="utf-8")
+
+    def _write_papers(self, path: Path) -> None:
+        names = [field.name for field in fields(robustness.PaperPart)]
+        with path.open("w", newline="", encoding="utf-8") as opened:
+            writer = csv.writer(opened, lineterminator="\n")
+            writer.writerow(names)
+            writer.writerows([_shown(getattr(part, name)) for name in names] for part in self.papers)
 
 
 def check(
@@ -89,6 +111,7 @@ def check(
     point: "OperatingPoint",
     conditions: Sequence[robustness.Condition],
     with_controls: bool,
+    min_records: int,
     executor: SizedExecutor,
     resamples: int,
     seed: int,
@@ -102,6 +125,7 @@ def check(
         recipe: resolution, seed and size of the model's input.
         point: how its answers are read.
         conditions: of the matrix, the reference first.
+        min_records: of a layout or paper speed, to be scored.
         with_controls: whether to ask the controls and textbook pages too.
         executor: who draws pages.
         resamples: of the bootstrap by patient.
@@ -123,10 +147,23 @@ def check(
         )
         for reading in readings
     )
+    papers = tuple(
+        robustness.by_paper(
+            readings,
+            readings[0],
+            labels=asking.labels,
+            patient_ids=asking.patient_ids,
+            codes=record_set.codes,
+            min_records=min_records,
+            resamples=resamples,
+            seed=seed,
+        )
+    )
     if not with_controls:
-        return Checks(cells=cells, controls=(), textbook=())
+        return Checks(cells=cells, papers=papers, controls=(), textbook=())
     return Checks(
         cells=cells,
+        papers=papers,
         controls=_controls(asking, executor=executor),
         textbook=tuple(_textbook_answers(network, task=record_set.task, codes=record_set.codes, point=point)),
     )

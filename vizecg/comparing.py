@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from vizecg.config import Section
@@ -22,14 +23,17 @@ from vizecg.recipe import ModelConfig, Recipe
 if TYPE_CHECKING:
     from vizecg.comparison import Comparison, Difference
     from vizecg.metrics import Scores
+    from vizecg.other_pages import OtherPages
     from vizecg.pages import PageSet
     from vizecg.records import RecordSet
+    from vizecg.robustness import Cell
     from vizecg.training import EpochReport
 
 COMPARED: Final = ("auroc", "precision", "recall", "f1")
 """What the paper reports of VizECGNet against signals, and AUROC, which needs no threshold."""
 
 
+PAGE: Final = "page"
 _ARCHITECTURE: Final = "model.architecture"
 _SIGNIFICANT: Final = 0.05
 
@@ -59,11 +63,24 @@ class Contender(Section):
                 raise InputError(f"params.yaml: compare.contenders.{name}: section train has no parameter {dotted!r}")
             node[last] = value
         try:
-            return Recipe.model_validate(content)
+            recipe = Recipe.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "train"
             raise InputError(f"params.yaml: compare.contenders.{name}: {where}: {first['msg']}") from None
+        if self.labels == "shuffled" and recipe.pretraining is not None:
+            raise InputError(
+                f"params.yaml: compare.contenders.{name}: shuffled labels show what is learned from nothing, so "
+                "nothing may be known before; add pretraining: null to its changes"
+            )
+        return recipe
+
+
+class OtherPage(Section):
+    """How the records are printed and photographed once more, for those who read pages."""
+
+    style: str
+    camera: str
 
 
 class Params(Section):
@@ -77,6 +94,8 @@ class Params(Section):
     min_scored: int = Field(ge=1, description="positives, and negatives, of a class in the macro")
     resamples: int = Field(ge=100)
     seed: int = Field(ge=0, description="of the resampling")
+    other_pages: tuple[OtherPage, ...] = Field(default=(), description="asked of contenders that read pages alone")
+    workers: int = Field(default=2, ge=0, le=256, description="processes that draw other pages")
     contenders: dict[str, Contender] = Field(min_length=2)
 
     @model_validator(mode="after")
@@ -122,12 +141,14 @@ class Contest:
         differences: contender -> challenger minus it; none for the challenger itself.
         answers: contender -> what it said.
         reads: contender -> page, signal, or both.
+        on_other_pages: contender -> each other page beside the clean standard page of the same records.
     """
 
     scores: Mapping[str, Mapping[int, "Scores"]]
     differences: Mapping[str, "Comparison"]
     answers: Mapping[str, Answers]
     reads: Mapping[str, str]
+    on_other_pages: Mapping[str, tuple["Cell", ...]]
 
 
 def answer(
@@ -138,6 +159,7 @@ def answer(
     record_set: "RecordSet",
     page_set: "PageSet",
     cache: Path,
+    others: Sequence["OtherPages"] = (),
     on_fold: Callable[[str, int, int, bool], None] | None = None,
     on_epoch: Callable[[int, "EpochReport"], None] | None = None,
 ) -> Answers:
@@ -150,6 +172,7 @@ def answer(
         record_set: the records; only those with a signal take part, for not every contender reads pages.
         page_set: their pages.
         cache: folder of fold results.
+        others: other pages of the records; shown to who reads pages alone.
         on_fold: hears of contender, seed, fold and whether it was done before.
         on_epoch: hears of fold and epoch.
     """
@@ -164,6 +187,7 @@ def answer(
             labels=contender.labels,
             folds=params.folds,
             cache=cache,
+            others=others if reads_of(recipe) == PAGE else (),
             on_fold=None if on_fold is None else _of_seed(on_fold, name, seed),
             on_epoch=on_epoch,
         )
@@ -174,8 +198,20 @@ def answer(
     )
 
 
-def hold(answers: Mapping[str, Answers], *, params: Params, record_set: "RecordSet") -> Contest:
+def hold(
+    answers: Mapping[str, Answers],
+    *,
+    params: Params,
+    record_set: "RecordSet",
+    others: Sequence["OtherPages"] = (),
+) -> Contest:
     """Score all contenders and compare the challenger with each of the others, on the same records.
+
+    Args:
+        answers: contender -> what it said.
+        params: of the comparison.
+        record_set: the records.
+        others: the other pages that were asked about.
 
     Raises:
         InputError: contenders answered different records.
@@ -216,6 +252,33 @@ def hold(answers: Mapping[str, Answers], *, params: Params, record_set: "RecordS
         differences=_corrected(differences, corrected),
         answers=answers,
         reads={name: reads_of(each.recipe) for name, each in answers.items()},
+        on_other_pages={
+            name: _on_other_pages(each, params=params, patient_ids=patient_ids, others=others)
+            for name, each in answers.items()
+            if each.said[0].others
+        },
+    )
+
+
+def _on_other_pages(
+    answers: Answers, *, params: Params, patient_ids: NDArray[Any], others: Sequence["OtherPages"]
+) -> tuple["Cell", ...]:
+    """Every other page against the clean standard page of the same records, the first training's networks asked."""
+    from vizecg.robustness import REFERENCE, Reading, compare
+
+    said = answers.said[0]
+    reference = Reading(condition=REFERENCE, logits=said.logits, is_ecg=np.ones(len(said.rows), bool))
+    return tuple(
+        compare(
+            Reading(condition=other.condition, logits=logits, is_ecg=other.is_ecg(said.rows)),
+            reference,
+            labels=said.labels,
+            patient_ids=patient_ids,
+            codes=said.codes,
+            resamples=params.resamples,
+            seed=params.seed,
+        )
+        for other, logits in zip(others, said.others, strict=True)
     )
 
 
@@ -223,7 +286,7 @@ def reads_of(recipe: Recipe) -> str:
     """What a network answers from: page, signal, or both."""
     if recipe.model.architecture == "late_fusion":
         return "both"
-    return "signal" if recipe.model.needs_signal else "page"
+    return "signal" if recipe.model.needs_signal else PAGE
 
 
 def best_signal_model(contest: Contest) -> str | None:

@@ -9,8 +9,10 @@ import pandas as pd
 
 from vizecg import publish
 from vizecg.comparing import COMPARED, Contest, Params, best_signal_model, claims
+from vizecg.errors import InputError
 
 if TYPE_CHECKING:
+    from vizecg.other_pages import OtherPages
     from vizecg.pages import PageSet
     from vizecg.records import RecordSet
 
@@ -45,6 +47,7 @@ def write(
         "contenders": {name: _contender(contest, name, params=params) for name in contest.answers},
         "differences": {name: found.to_dict() for name, found in contest.differences.items()},
         "claims": claims(contest, params=params),
+        "other_pages": {name: [cell.to_dict() for cell in cells] for name, cells in contest.on_other_pages.items()},
     }
     (staging / CONTENT_FILE).write_text(publish.to_json(content), encoding="utf-8")
     (staging / TABLE_FILE).write_text(markdown(content), encoding="utf-8")
@@ -85,7 +88,24 @@ def markdown(content: Mapping[str, Any]) -> str:
     for claim in content["claims"]:
         best = ", the best that reads whole signals" if claim["is_best_signal_model"] else ""
         lines.append(f"- Against {_escaped(claim['against'])}{best}: {_verdict(claim)}")
+    lines += _other_pages(content["other_pages"])
     return "\n".join(lines) + "\n"
+
+
+def _other_pages(cells_of: Mapping[str, Any]) -> list[str]:
+    """A table of the same records printed or photographed otherwise; nothing where nobody was asked."""
+    rows = [
+        f"| {_escaped(name)} | {cell['style']} | {cell['camera']} | {cell['records']} | {cell['refused']} | "
+        f"{_with_interval({'value': cell['auroc'], 'low': None, 'high': None}, signed=False)} | "
+        f"{_with_interval({**cell, 'value': cell['difference']}, signed=True)} |"
+        for name, cells in cells_of.items()
+        for cell in cells
+    ]
+    if not rows:
+        return []
+    heading = ["", "The same records printed or photographed otherwise, paired with their clean standard page:", ""]
+    columns = "| contender | style | camera | records | no ECG to the intake | AUROC | minus the standard page |"
+    return [*heading, columns, "|---|---|---|---|---|---|---|", *rows]
 
 
 def _contender(contest: Contest, name: str, *, params: Params) -> dict[str, Any]:
@@ -183,7 +203,7 @@ def compare_and_write(contenders: Sequence[str], *, records: Path, pages: Path, 
     from vizecg import steps
     from vizecg.comparing import answer, hold, names_of
     from vizecg.config import PARAMS_FILE, read_params
-    from vizecg.errors import InputError
+    from vizecg.out_of_fold import CACHE_NAME
     from vizecg.pages import read_page_set
     from vizecg.process import die_with_parent
     from vizecg.recipe import Recipe
@@ -202,9 +222,10 @@ def compare_and_write(contenders: Sequence[str], *, records: Path, pages: Path, 
     record_set, page_set = read_record_set(records), read_page_set(pages)
     if page_set.records_digest != record_set.digest:
         raise InputError(f"{pages} was drawn from other records than {records} holds; run render again")
-    cache = out.parent / f".{out.name}.answers"
+    cache = out.parent / CACHE_NAME
     # One at a time: two that train the same fold would write the same checkpoint.
     with publish.locked(cache):
+        others = _other_pages_of(params, record_set=record_set, page_set=page_set, cache=cache)
         answers = {
             name: answer(
                 name,
@@ -213,6 +234,7 @@ def compare_and_write(contenders: Sequence[str], *, records: Path, pages: Path, 
                 record_set=record_set,
                 page_set=page_set,
                 cache=cache,
+                others=others,
                 on_fold=_say_fold,
             )
             for name in names
@@ -220,7 +242,7 @@ def compare_and_write(contenders: Sequence[str], *, records: Path, pages: Path, 
     if train_only:
         print(f"compare: {', '.join(names)}: answers of {len(params.folds)} folds are there")
         return
-    contest = hold(answers, params=params, record_set=record_set)
+    contest = hold(answers, params=params, record_set=record_set, others=others)
     with publish.publishing(out, kind=COMPARISON, schema_version=SCHEMA_VERSION) as staging:
         content = write(staging, contest, params=params, record_set=record_set, page_set=page_set)
     print(markdown(content))
@@ -229,6 +251,26 @@ def compare_and_write(contenders: Sequence[str], *, records: Path, pages: Path, 
         ensure_comparison(Settings(), folder=out, digest=digest)
     except TrackingUnavailable as error:
         print(f"compare: not shown in MLflow: {error}")
+
+
+def _other_pages_of(
+    params: Params, *, record_set: "RecordSet", page_set: "PageSet", cache: Path
+) -> "tuple[OtherPages, ...]":
+    from vizecg.executors import PROCESSES, open_executor
+    from vizecg.other_pages import draw_other_pages
+    from vizecg.robustness import Condition
+
+    # Refused first, before anything is drawn.
+    try:
+        conditions = [Condition(style=each.style, camera=each.camera) for each in params.other_pages]
+    except InputError as error:
+        raise InputError(f"compare.other_pages: {error}") from None
+    if not conditions:
+        return ()
+    with open_executor(PROCESSES, workers=params.workers) as executor:
+        return draw_other_pages(
+            conditions, record_set=record_set, page_set=page_set, folder=cache / "pages", executor=executor
+        )
 
 
 def _say_fold(name: str, seed: int, fold: int, done: bool) -> None:

@@ -2,11 +2,10 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +15,11 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.table import Table
 
-from vizecg import workspace
 from vizecg.answer import Answer, Label
 from vizecg.client import Client
-from vizecg.config import assignment
 from vizecg.environment import house_environment
 from vizecg.errors import GateRefused, InputError
+from vizecg.places import SIMULATED, Place, clone_for, source_of
 from vizecg.process import start_supervised, stop
 from vizecg.publish import locked
 from vizecg.servers import (
@@ -36,15 +34,13 @@ from vizecg.servers import (
     started,
     wait_until_healthy,
 )
-from vizecg.settings import Settings, repository_root, shown
+from vizecg.settings import Settings, repository_root
 
 if TYPE_CHECKING:
     from vizecg.records import RecordSet
 
 SERVERS_UP_WITHIN_S: Final = 180
 SERVICE_UP_WITHIN_S: Final = 90
-PHYSIONET: Final = "physionet"
-PHYSIONET_LIMIT: Final = 1000
 MOST_LABELS_SHOWN: Final = 10
 
 
@@ -86,14 +82,6 @@ def run_demo(*, data: str | None, leave: bool) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the pipeline runs, and with which environment variables."""
-
-    folder: Path
-    environment: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
     """The two servers the job needs, and the environment that names them."""
 
@@ -104,21 +92,23 @@ class Servers:
 
 
 def _prepare_place(checkout: Path, *, data: str | None, settings: Settings, console: Console) -> Place:
-    environment = {**os.environ, **house_environment(settings)}
-    if data is None:
-        console.print(f"Records: {_configured_source(checkout)}. Running in this checkout.")
-        return Place(folder=checkout, environment=environment)
-    source, overrides = _source_of(data)
-    folder = settings.state_dir / "workspaces" / f"demo-{Path(source).name.split('.')[0] or 'root'}"
-    workspace.prepare(folder, checkout=checkout)
-    if changed := workspace.uncommitted_files(checkout):
-        console.print(f"Note: runs the last commit; changes not committed are left out ({', '.join(changed[:3])}).")
-    console.print(
-        f"Records: {shown(source)}. Running in a clone, {folder.relative_to(checkout)}, so the checkout stays as it is."
-    )
-    place = Place(folder=folder, environment=environment)
-    _vizecg(["source", "pin", *(f"--set={assignment}" for assignment in overrides)], place=place)
-    return place
+    if data is not None:
+        source, _ = source_of(data)
+        begun = _first_weights(checkout, say=console.print) if source != SIMULATED else []
+        return clone_for("demo", checkout=checkout, data=data, settings=settings, say=console.print, overrides=begun)
+    console.print(f"Records: {_configured_source(checkout)}. Running in this checkout.")
+    return Place(folder=checkout, environment={**os.environ, **house_environment(settings)})
+
+
+def _first_weights(checkout: Path, *, say: Callable[[str], object]) -> list[str]:
+    """What lets few real records begin with what was learned from simulated ones, where such weights fit."""
+    from vizecg.first_weights import shipped_for
+
+    init = shipped_for(checkout)
+    if init is None:
+        return []
+    say(f"The network begins with weights learned from simulated records, {init.path}.")
+    return [f'train.model.init={{path: {init.path}, sha256: "{init.sha256}"}}']
 
 
 def _configured_source(checkout: Path) -> str:
@@ -129,21 +119,6 @@ def _configured_source(checkout: Path) -> str:
     params = read_params(checkout / PARAMS_FILE, models=steps.params_models())["ingest"]
     assert isinstance(params, Params)  # noqa: S101 (params_models says so)
     return "simulated (they have no medical meaning)" if params.source == "simulated" else " + ".join(params.names)
-
-
-def _source_of(data: str) -> tuple[str, list[str]]:
-    """What `DATA=` means as parameters."""
-    if data == PHYSIONET:
-        return data, [f"ingest.source={data}", f"ingest.limit={PHYSIONET_LIMIT}"]
-    if data.startswith(("https://", "http://", "s3://")):
-        return data, [assignment("ingest.source", data)]
-    path = Path(data).expanduser().resolve()
-    if not path.exists():
-        raise InputError(
-            f"DATA={data}: there is no such folder or archive; allowed: {PHYSIONET}, an https:// or s3:// address, "
-            "a folder, an archive"
-        )
-    return str(path), [assignment("ingest.source", str(path))]
 
 
 def _start_servers(stack: ExitStack, *, place: Place, settings: Settings, console: Console) -> Servers:
@@ -326,21 +301,3 @@ def _wait_for_interrupt(service: Server) -> None:
                 raise InputError(f"the service ended with code {service.process.returncode}; its log: {service.log}")
     except KeyboardInterrupt:
         pass
-
-
-def _vizecg(arguments: Sequence[str], *, place: Place) -> None:
-    """Run a command of ours in a place; its error is its own sentence.
-
-    Raises:
-        InputError: it did not end well.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", "vizecg", *arguments],
-        cwd=place.folder,
-        env=dict(place.environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise InputError(done.stderr.strip().removeprefix("vizecg: "))

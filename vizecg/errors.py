@@ -19,6 +19,10 @@ class InputError(VizecgError):
     exit_code = 2
 
 
+class Unavailable(InputError):
+    """A server does not answer now; the same question may be answered later."""
+
+
 class GateRefused(VizecgError):
     """Everything worked and the answer is no: a gate, a hard expectation."""
 

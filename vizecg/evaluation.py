@@ -4,13 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vizecg import modelrun, publish, report
+from vizecg import intake, modelrun, publish, report
+from vizecg.audit import ImageStatistics, statistics_of
 from vizecg.bundle import OPERATING_POINT_FILE
 from vizecg.calibration import F1_PLATEAU, CalibrationKind, ThresholdRule, choose_thresholds, fit_calibration
 from vizecg.checks import Checks
@@ -19,12 +20,18 @@ from vizecg.intake import CanonicalSpec
 from vizecg.labels import LabelClass
 from vizecg.metrics import Scores, risk_at, write_sweeps
 from vizecg.operating_point import OperatingPoint
-from vizecg.pages import PageRecipe, take_in, upload_of
+from vizecg.pages import PageRecipe, opened, upload_of
 from vizecg.predictor import ImageModel
 from vizecg.progress import tracked
+from vizecg.protocol import CROSS, FOLDS, measured_on, words_of
 from vizecg.recipe import SIGNAL_READERS
-from vizecg.records import TEST_FOLD, VALIDATION_FOLD, RecordSet
+from vizecg.records import TEST_FOLD, RecordSet
+from vizecg.reference import REFERENCE_FILE, Reference, describe, write_reference
 from vizecg.slices import SliceScore, summary, write_slices
+
+if TYPE_CHECKING:
+    from vizecg.judging import Answered, Judged, ServedCheck
+    from vizecg.out_of_fold import OutOfFold
 
 EVALUATION: Final = "evaluation"
 SCHEMA_VERSION: Final = 1
@@ -47,6 +54,10 @@ class Asked:
     logits: NDArray[np.float32]
     refused: tuple[int, ...]
     """ecg_id of the records whose page the intake took for no ECG; scored all the same."""
+    images: tuple[ImageStatistics, ...] = ()
+    """What the intake measured of each page."""
+    read: NDArray[np.bool_] | None = None
+    """(records,) pages that the intake took for an ECG."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,12 +111,13 @@ def ask(model: Model, *, record_set: RecordSet, fold: int) -> Asked:
     if not len(rows):
         raise InputError(f"fold {fold} holds no labelled record; folds 9 and 10 are needed to calibrate and to score")
     ecg_ids = record_set.table["ecg_id"].to_numpy()[rows]
-    logits, canonical, refused = [], [], []
+    logits, canonical, refused, images = [], [], [], []
     for row, ecg_id in tracked(zip(rows.tolist(), ecg_ids.tolist(), strict=True), total=len(rows), what=f"fold {fold}"):
         upload = upload_of(record_set, row, copy=0, recipe=model.recipe)
-        page = take_in(upload, row=row, ecg_id=ecg_id, copy=0, spec=model.recipe.spec)
-        canonical.append(page.canonical)
-        if not page.entry["is_ecg"]:
+        taken = intake.normalise(opened(upload.data, ecg_id=ecg_id), spec=model.recipe.spec)
+        canonical.append(taken.canonical)
+        images.append(statistics_of(taken))
+        if not taken.is_ecg:
             refused.append(ecg_id)
         if len(canonical) == _PAGES_AT_ONCE:
             logits.append(model.network.logits(np.stack(canonical)))
@@ -118,11 +130,25 @@ def ask(model: Model, *, record_set: RecordSet, fold: int) -> Asked:
         labels=record_set.labels()[rows],
         logits=np.concatenate(logits),
         refused=tuple(refused),
+        images=tuple(images),
+        read=~np.isin(ecg_ids, refused),
+    )
+
+
+def reference_of(asked: Asked, point: OperatingPoint) -> Reference:
+    """What pictures of later are held against: the pages of fold 10, and what the model that is served says of them."""
+    assert asked.read is not None  # noqa: S101 (who was asked has been shown pages)
+    probabilities = point.probabilities(asked.logits[asked.read])
+    return describe(
+        of=f"the pages of fold {TEST_FOLD}, as the evaluation saw them",
+        images=asked.images,
+        rejected=len(asked.refused),
+        probabilities=dict(zip(asked.codes, probabilities.T, strict=True)),
     )
 
 
 def fit_operating_point(
-    validation: Asked,
+    validation: "Asked | OutOfFold",
     *,
     min_positives: int,
     abstain_margin: float,
@@ -130,7 +156,7 @@ def fit_operating_point(
     calibration: CalibrationKind = "slope_and_biases",
     threshold: ThresholdRule = F1_PLATEAU,
 ) -> OperatingPoint:
-    """Calibrate on the validation fold, then choose thresholds on the calibrated probabilities."""
+    """Calibrate on answers about records that were not learned from, then choose thresholds on the probabilities."""
     fitted = fit_calibration(validation.labels, validation.logits, kind=calibration)
     probabilities = fitted.apply(validation.logits)
     codes = validation.codes
@@ -145,7 +171,7 @@ def fit_operating_point(
         thresholds=thresholds.values,
         pooled_thresholds=thresholds.pooled,
         abstain_margin=abstain_margin,
-        fitted_on={"fold": VALIDATION_FOLD, "records": len(validation.rows), "positives": positives, **fitted_on},
+        fitted_on={"records": len(validation.rows), "positives": positives, **fitted_on},
     )
 
 
@@ -154,49 +180,58 @@ def write(
     *,
     model: Model,
     record_set: RecordSet,
-    test: Asked,
-    point: OperatingPoint,
+    judged: "Judged",
     scores: Scores,
+    served: "ServedCheck | None",
     slices: Sequence[SliceScore],
     min_slice_records: int,
     checks: Checks | None,
 ) -> dict[str, Any]:
     """Fill a staging folder; returns what `metrics.json` says."""
-    probabilities = point.probabilities(test.logits)
+    point, scored_ones, codes = judged.point, judged.scored, record_set.codes
     content = {
         "schema_version": SCHEMA_VERSION,
-        "fold": TEST_FOLD,
+        "protocol": judged.protocol,
+        "measured_on": measured_on(judged.protocol),
+        **({"fold": TEST_FOLD} if judged.protocol == FOLDS else {"pooled_outside": _pooled(judged)}),
         "model_run": model.digest,
         "record_set": record_set.digest,
         "simulated": record_set.simulated,
-        "refused_by_intake": len(test.refused),
-        "on_paper": int((~record_set.has_signal[test.rows]).sum()),
+        "refused_by_intake": scored_ones.refused,
+        "on_paper": int((~record_set.has_signal[scored_ones.rows]).sum()),
         **scores.to_dict(),
-        "abstain": _abstaining(test, point=point, probabilities=probabilities),
+        "abstain": _abstaining(scored_ones, margin=point.abstain_margin),
         "slices": summary(slices),
+        **({} if served is None else {"served_network": served.to_dict()}),
         **({} if checks is None else checks.summary()),
     }
     (staging / SCORES_FILE).write_text(publish.to_json(content), encoding="utf-8")
     (staging / OPERATING_POINT_FILE).write_text(point.to_json(), encoding="utf-8")
-    _write_predictions(staging / PREDICTIONS_FILE, record_set=record_set, test=test, probabilities=probabilities)
+    write_reference(staging / REFERENCE_FILE, judged.reference)
+    _write_predictions(staging / PREDICTIONS_FILE, record_set=record_set, judged=judged)
     limits = {"min_records": min_slice_records, "min_scored": scores.min_scored}
-    write_slices(staging, slices, codes=test.codes, limits=limits)
-    labels = test.labels.astype(bool)
-    write_sweeps(staging, labels=labels, probabilities=probabilities, codes=test.codes, thresholds=point.thresholds)
-    scored = report.Scored(
-        codes=test.codes,
-        labels=test.labels,
-        probabilities=probabilities,
-        thresholds=np.asarray(point.thresholds),
-        note=f"{len(test.rows)} records of fold {TEST_FOLD}" + (f", {SIMULATED_NOTE}" if record_set.simulated else ""),
-        intervals=[(entry.metrics["auroc"].low, entry.metrics["auroc"].high) for entry in scores.classes],
+    write_slices(staging, slices, codes=codes, limits=limits)
+    write_sweeps(
+        staging,
+        labels=scored_ones.labels.astype(bool),
+        probabilities=scored_ones.probabilities,
+        codes=codes,
+        thresholds=scored_ones.thresholds,
+        in_use=point.thresholds,
     )
+    intervals = [(entry.metrics["auroc"].low, entry.metrics["auroc"].high) for entry in scores.classes]
+    where = words_of(content).scored_on
+    scored = _for_report(scored_ones, record_set=record_set, point=point, where=where, intervals=intervals)
     if checks is not None:
         checks.write(staging)
     report.write_tables(staging, scored)
     report.write_figures(staging / "figures", scored)
     mistakes = report.worst_mistakes(
-        record_set, rows=test.rows, scored=scored, network=model.network, recipe=model.recipe
+        record_set,
+        rows=judged.served.rows,
+        scored=_for_report(judged.served, record_set=record_set, point=point, where=f"fold {TEST_FOLD}"),
+        network=model.network,
+        recipe=model.recipe,
     )
     subject = report.Subject(
         classes=model.classes, source=record_set.source["uri"], curves=model.folder / modelrun.CURVES_FILE
@@ -206,10 +241,35 @@ def write(
     return content
 
 
-def _abstaining(test: Asked, *, point: OperatingPoint, probabilities: NDArray[np.float64]) -> dict[str, Any]:
+def _for_report(
+    answered: "Answered",
+    *,
+    record_set: RecordSet,
+    point: OperatingPoint,
+    where: str,
+    intervals: Sequence[tuple[float | None, float | None]] = (),
+) -> report.Scored:
+    return report.Scored(
+        codes=record_set.codes,
+        labels=answered.labels,
+        probabilities=answered.probabilities,
+        thresholds=np.asarray(point.thresholds),
+        cuts=answered.thresholds,
+        where=where,
+        note=f"{len(answered.rows)} records of {where}" + (f", {SIMULATED_NOTE}" if record_set.simulated else ""),
+        intervals=intervals,
+    )
+
+
+def _pooled(judged: "Judged") -> dict[str, list[str]]:
+    """Fold -> classes that had too few positives outside it for a threshold of their own."""
+    return {str(fold): list(codes) for fold, codes in judged.pooled.items()}
+
+
+def _abstaining(answered: "Answered", *, margin: float) -> dict[str, Any]:
     """How many are answered at the margin in use, and how often that is wrong."""
     risk = risk_at(
-        test.labels.astype(bool), probabilities, thresholds=point.thresholds, abstain_margin=point.abstain_margin
+        answered.labels.astype(bool), answered.probabilities, thresholds=answered.thresholds, abstain_margin=margin
     )
     return {
         "margin": risk.abstain_margin,
@@ -219,13 +279,14 @@ def _abstaining(test: Asked, *, point: OperatingPoint, probabilities: NDArray[np
     }
 
 
-def _write_predictions(path: Path, *, record_set: RecordSet, test: Asked, probabilities: NDArray[np.float64]) -> None:
-    table = record_set.table.iloc[test.rows][["ecg_id", "patient_id", "sex", "age_band", *test.codes]]
+def _write_predictions(path: Path, *, record_set: RecordSet, judged: "Judged") -> None:
+    """A row a record; out of fold, with its fold and the thresholds that were used on it."""
+    answered, codes, out_of_fold = judged.scored, record_set.codes, judged.protocol == CROSS
+    columns = ["ecg_id", "patient_id", *(["fold"] if out_of_fold else []), "sex", "age_band", *codes]
+    table = record_set.table.iloc[answered.rows][columns]
+    values: dict[str, NDArray[Any]] = {"logit": answered.logits, "probability": answered.probabilities}
+    values |= {"threshold": answered.thresholds} if out_of_fold else {}
     # At once: a column at a time leaves a table of 71 classes in pieces.
-    said = {
-        name: column
-        for k, code in enumerate(test.codes)
-        for name, column in ((f"logit_{code}", test.logits[:, k]), (f"probability_{code}", probabilities[:, k]))
-    }
+    said = {f"{name}_{code}": array[:, k] for k, code in enumerate(codes) for name, array in values.items()}
     table = pd.concat([table.reset_index(drop=True), pd.DataFrame(said)], axis=1)
     table.to_parquet(path, index=False, compression="zstd")

@@ -4,8 +4,8 @@ Every gate gives a row, also the one that could not be decided: `not enough data
 is seen by whoever reads the verdict, and blocks nobody.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -14,12 +14,25 @@ from pydantic import Field
 
 from vizecg.bootstrap import interval, mean_of_defined, paired_auroc_difference, patient_weights, resample_auroc
 from vizecg.config import Section
+from vizecg.errors import InputError
 from vizecg.metrics import calibration_error
+from vizecg.shadow import Agreement
 
 Result = Literal["pass", "fail", "not enough data", "not applicable"]
 Floats = NDArray[np.float64]
 
 MACRO_FLOOR: Final = "macro AUROC"
+SHADOW: Final = "shadow agreement"
+LOST: Final = "AUROC lost by "
+CLASSES: Final = "classes"
+PROVENANCE: Final = "provenance"
+SERVICE: Final = "service"
+NO_REASON_MENDS: Final = frozenset({CLASSES, PROVENANCE, SERVICE})
+"""Gates that no person may set aside: answers of other labels, answers of simulated records, and none at all."""
+LEAST_OF_EITHER_KIND: Final = 10
+"""Positive, and negative, records of a class in a group or through a camera, for it to be in the mean there."""
+MACRO_TARGET: Final = "macro"
+"""As `promote.target`: all classes together."""
 MOST_NAMED: Final = 8
 """Classes that one sentence names."""
 
@@ -33,8 +46,40 @@ class Params(Section):
     calibration_error_ceiling: float = Field(ge=0, le=1, description="expected calibration error, mean over classes")
     minimum_records: int = Field(ge=1, description="below it no gate about scores is decided")
     minimum_positives: int = Field(ge=1, description="of a class, below which its own gate is not decided")
+    shadow_agreement_floor: float = Field(
+        default=0.8, ge=0, le=1, description="share of uploads on which both find a label or both do not, of each label"
+    )
+    shadow_minimum_pictures: int = Field(default=100, ge=1, description="below it that gate is not decided")
     resamples: int = Field(ge=100, description="of the bootstrap by patient")
     seed: int = Field(ge=0)
+    # Revisions of before these gates say nothing of them.
+    group_auroc_margin: float = Field(default=0.05, ge=0, le=1, description="certainly worse by more, in any group: no")
+    group_minimum_records: int = Field(default=50, ge=1, description="of a group, below which it is not decided")
+    cameras: tuple[str, ...] = Field(default=("scan", "photo"), description="presets that pages are sent through")
+    camera_records: int | None = Field(default=60, ge=10, description="of fold 10; null is all of them")
+    camera_auroc_margin: float = Field(default=0.05, ge=0, le=1, description="as for groups, on pages of a camera")
+    camera_auroc_loss: float = Field(default=0.2, ge=0, le=1, description="certainly more lost by a camera: no")
+    target: str | None = Field(
+        default=None, description="a class, or `macro`, whose AUROC must certainly be better than the champion's"
+    )
+    approval: bool = Field(default=False, description="what the gates let through waits for `vizecg approve`")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CameraPages:
+    """Some of the records once more, through a camera.
+
+    Attributes:
+        camera: preset.
+        at: (pages,) which of the evidence's records.
+        challenger: (pages, classes) probabilities.
+        champion: the same; None when it was not run.
+    """
+
+    camera: str
+    at: NDArray[np.int64]
+    challenger: Floats
+    champion: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,6 +115,19 @@ class Candidate:
         return (self.task, self.classes) == (other.task, other.classes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What a real service made of the challenger.
+
+    Attributes:
+        pages: stored with the bundle, that it was asked about; 0 where the service is not installed here.
+        wrong: what it did not do as it must, in a sentence; None when all was well.
+    """
+
+    pages: int
+    wrong: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
     """Challenger and champion on the same pages.
@@ -81,6 +139,10 @@ class Evidence:
         champion: None when there is none yet.
         withdrawn: why this challenger was taken back before, if it was, and
             nobody has asked for it by its number since.
+        shadow: how often the two said the same of what was uploaded to a service; None when none has asked both.
+        groups: kind -> value -> (records,) those of it, such as `sex` -> `female`.
+        cameras: the same records through cameras.
+        served: by a real service that was started with the challenger; None when none was.
     """
 
     labels: NDArray[np.bool_]
@@ -88,6 +150,10 @@ class Evidence:
     challenger: Candidate
     champion: Candidate | None = None
     withdrawn: str | None = None
+    shadow: Agreement | None = None
+    groups: Mapping[str, Mapping[str, NDArray[np.bool_]]] = field(default_factory=dict)
+    cameras: tuple[CameraPages, ...] = ()
+    served: Served | None = None
 
     def __post_init__(self) -> None:
         if self.challenger.probabilities is None:
@@ -130,6 +196,14 @@ class Verdict:
     allowed: bool
     already_champion: bool
     rows: tuple[Row, ...]
+    overridden: bool = False
+    """A person has set its refusals aside."""
+
+    def overriding(self) -> "Verdict":
+        """The same with its refusals set aside by a person, unless one is among them that no reason mends."""
+        if self.allowed or any(row.gate in NO_REASON_MENDS for row in self.refusals):
+            return self
+        return replace(self, allowed=True, overridden=True)
 
     @property
     def refusals(self) -> tuple[Row, ...]:
@@ -143,6 +217,8 @@ class Verdict:
             return "already champion: this bundle is the one in service"
         if self.refusals:
             names = ", ".join(row.gate for row in self.refusals)
+            if self.overridden:
+                return f"let through by a person against {len(self.refusals)} of {len(self.rows)} gates: {names}"
             return f"refused by {len(self.refusals)} of {len(self.rows)} gates: {names}"
         undecided = sum(row.result == "not enough data" for row in self.rows)
         return "no gate says no" + (f", {undecided} had not enough data" if undecided else "")
@@ -152,6 +228,7 @@ class Verdict:
         return {
             "allowed": self.allowed,
             "already_champion": self.already_champion,
+            "overridden": self.overridden,
             "sentence": self.sentence,
             "rows": [asdict(row) for row in self.rows],
         }
@@ -171,6 +248,11 @@ def judge(evidence: Evidence, *, params: Params) -> Verdict:
         *_gates_of_standing(evidence),
         *_gates_of_quality(evidence, params=params),
         *_gates_of_comparison(evidence, params=params),
+        *_gate_of_target(evidence, params=params),
+        *_gates_of_shadow(evidence, params=params),
+        *_gates_of_groups(evidence, params=params),
+        *_gates_of_cameras(evidence, params=params),
+        *_gate_of_service(evidence),
     )
     return Verdict(allowed=all(row.result != "fail" for row in rows), already_champion=False, rows=rows)
 
@@ -190,8 +272,8 @@ def _gates_of_standing(evidence: Evidence) -> Iterator[Row]:
     """What numbers cannot mend: other classes, another kind of data, a model that was taken back."""
     champion, challenger = evidence.champion, evidence.challenger
     if champion is None:
-        yield Row(gate="classes", result="not applicable", sentence="there is no champion to replace")
-        yield Row(gate="provenance", result="not applicable", sentence="there is no champion to replace")
+        yield Row(gate=CLASSES, result="not applicable", sentence="there is no champion to replace")
+        yield Row(gate=PROVENANCE, result="not applicable", sentence="there is no champion to replace")
     else:
         yield _same_classes(challenger, champion=champion)
         yield _provenance(challenger, champion=champion)
@@ -206,13 +288,13 @@ def _gates_of_standing(evidence: Evidence) -> Iterator[Row]:
 
 def _same_classes(challenger: Candidate, *, champion: Candidate) -> Row:
     if challenger.answers_as(champion):
-        return Row(gate="classes", result="pass", value="the same", sentence="it answers the champion's classes")
+        return Row(gate=CLASSES, result="pass", value="the same", sentence="it answers the champion's classes")
     ours, theirs = (_said(candidate) for candidate in (challenger, champion))
     sentence = (
         f"it answers {ours}, the champion {theirs}: applications would read other labels; "
         "a model of another task needs a registry and a ledger of its own (VIZECG_STATE_DIR)"
     )
-    return Row(gate="classes", result="fail", value="others", sentence=sentence)
+    return Row(gate=CLASSES, result="fail", value="others", sentence=sentence)
 
 
 def _said(candidate: Candidate) -> str:
@@ -226,9 +308,9 @@ def _provenance(challenger: Candidate, *, champion: Candidate) -> Row:
     ours, theirs = ("simulated" if candidate.simulated else "real" for candidate in (challenger, champion))
     if challenger.simulated and not champion.simulated:
         sentence = "a model trained on simulated records never replaces one trained on real ones"
-        return Row(gate="provenance", result="fail", value=ours, limit=theirs, sentence=sentence)
+        return Row(gate=PROVENANCE, result="fail", value=ours, limit=theirs, sentence=sentence)
     sentence = f"trained on {ours} records, the champion on {theirs} ones"
-    return Row(gate="provenance", result="pass", value=ours, sentence=sentence)
+    return Row(gate=PROVENANCE, result="pass", value=ours, sentence=sentence)
 
 
 def _gates_of_quality(evidence: Evidence, *, params: Params) -> Iterator[Row]:
@@ -290,6 +372,67 @@ def _gates_of_comparison(evidence: Evidence, *, params: Params) -> Iterator[Row]
     )
 
 
+def _gate_of_target(evidence: Evidence, *, params: Params) -> Iterator[Row]:
+    """What the new model was made for: there it is to be better, not only no worse."""
+    target, champion, challenger = params.target, evidence.champion, evidence.challenger
+    if target is None:
+        return
+    classes = challenger.classes
+    if target != MACRO_TARGET and target not in classes:
+        raise InputError(
+            f"params.yaml: promote.target is {target!r}; allowed are null, {MACRO_TARGET}, {', '.join(classes)}"
+        )
+    name = "macro AUROC" if target == MACRO_TARGET else f"AUROC of {target}"
+    gate = f"better {name}"
+    if champion is None or champion.probabilities is None or not challenger.answers_as(champion):
+        sentence = "there is no champion to compare with on the same pages"
+        yield Row(gate=versus(gate), result="not applicable", sentence=sentence)
+        return
+    row = _no_worse(name, evidence, codes=classes if target == MACRO_TARGET else (target,), margin=0.0, params=params)
+    if row.result != "not enough data":
+        better = row.result == "pass"
+        said = row.sentence.rpartition(", ")[0]
+        row = replace(row, sentence=f"{said}, {'better for certain' if better else 'which is not better for certain'}")
+    yield replace(row, gate=versus(gate), limit=0.0)
+
+
+def _gate_of_service(evidence: Evidence) -> Iterator[Row]:
+    """Does the very program that will answer load it, and does it answer as it did when it was made?"""
+    served = evidence.served
+    if served is None:
+        return
+    if not served.pages:
+        sentence = "the service is not installed here (extra `serve`)"
+        yield Row(gate=SERVICE, result="not applicable", sentence=sentence)
+        return
+    if served.wrong is not None:
+        yield Row(gate=SERVICE, result="fail", value="does not serve", records=served.pages, sentence=served.wrong)
+        return
+    sentence = f"a service that was started with it answers its {served.pages} stored pages as it should"
+    yield Row(gate=SERVICE, result="pass", value="serves", records=served.pages, sentence=sentence)
+
+
+def _gates_of_shadow(evidence: Evidence, *, params: Params) -> Iterator[Row]:
+    """What a service saw of both on its uploads, where one has asked both: labels nobody knows, so only agreement."""
+    seen, floor = evidence.shadow, params.shadow_agreement_floor
+    if seen is None:
+        return
+    count = seen.pictures
+    if count < params.shadow_minimum_pictures:
+        sentence = f"{count} pictures, at least {params.shadow_minimum_pictures} are needed"
+        yield Row(gate=SHADOW, result="not enough data", limit=floor, records=count, sentence=sentence)
+        return
+    worst = min(evidence.challenger.classes, key=seen.share)
+    value = seen.share(worst)
+    holds = value >= floor
+    sentence = (
+        f"of {count:,} uploads both say the same of {worst} on {value:.3f}, least of all labels and "
+        f"{'at or above' if holds else 'below'} the floor of {floor:.3f}"
+    )
+    result: Result = "pass" if holds else "fail"
+    yield Row(gate=SHADOW, result=result, value=value, limit=floor, records=count, sentence=sentence)
+
+
 def _no_worse(name: str, evidence: Evidence, *, codes: Sequence[str], margin: float, params: Params) -> Row:
     assert evidence.champion is not None  # noqa: S101 (the caller has looked)
     columns = [evidence.challenger.classes.index(code) for code in codes]
@@ -331,6 +474,114 @@ def _no_worse(name: str, evidence: Evidence, *, codes: Sequence[str], margin: fl
         positives=positives,
         sentence=sentence,
     )
+
+
+def _gates_of_groups(evidence: Evidence, *, params: Params) -> Iterator[Row]:
+    """Certainly worse than the champion for nobody: for each sex, age band, device and site with enough records."""
+    champion, challenger = evidence.champion, evidence.challenger
+    comparable = champion is not None and champion.probabilities is not None and challenger.answers_as(champion)
+    for kind, values in evidence.groups.items():
+        if not comparable:
+            sentence = "there is no champion to compare with on the same pages"
+            yield Row(gate=versus(f"AUROC by {kind}"), result="not applicable", sentence=sentence)
+            continue
+        large = {value for value, chosen in values.items() if int(chosen.sum()) >= params.group_minimum_records}
+        for value in sorted(large):
+            at = np.flatnonzero(values[value])
+            yield _certainly_worse(
+                versus(f"AUROC, {kind} {value}"),
+                evidence.labels[at],
+                ours=_probabilities(challenger)[at],
+                theirs=_probabilities(champion)[at] if champion is not None else None,
+                patient_ids=evidence.patient_ids[at],
+                codes=challenger.classes,
+                margin=params.group_auroc_margin,
+                minimum=params.group_minimum_records,
+                asked=len(large),
+                params=params,
+            )
+        if small := sorted(values.keys() - large):
+            named = ", ".join(small[:MOST_NAMED]) + (" and others" if len(small) > MOST_NAMED else "")
+            yield Row(
+                gate=versus(f"AUROC, {kind}: {len(small)} small"),
+                result="not enough data",
+                limit=-params.group_auroc_margin,
+                records=int(sum(values[value].sum() for value in small)),
+                sentence=f"{named}: fewer than {params.group_minimum_records} records each",
+            )
+
+
+def _gates_of_cameras(evidence: Evidence, *, params: Params) -> Iterator[Row]:
+    """Through each camera certainly not worse than the champion, and not certainly far from its own clean pages."""
+    champion, challenger = evidence.champion, evidence.challenger
+    comparable = champion is not None and challenger.answers_as(champion)
+    for pages in evidence.cameras:
+        how: dict[str, Any] = {
+            "patient_ids": evidence.patient_ids[pages.at],
+            "codes": challenger.classes,
+            "minimum": params.minimum_records,
+            "asked": len(evidence.cameras),
+            "params": params,
+        }
+        labels, clean = evidence.labels[pages.at], _probabilities(challenger)[pages.at]
+        loss = params.camera_auroc_loss
+        yield _certainly_worse(f"{LOST}{pages.camera}", labels, ours=pages.challenger, theirs=clean, margin=loss, **how)
+        theirs = pages.champion if comparable else None
+        margin = params.camera_auroc_margin
+        gate = versus(f"AUROC by {pages.camera}")
+        yield _certainly_worse(gate, labels, ours=pages.challenger, theirs=theirs, margin=margin, **how)
+
+
+def _certainly_worse(
+    gate: str,
+    labels: NDArray[np.bool_],
+    *,
+    ours: Floats,
+    theirs: Floats | None,
+    patient_ids: NDArray[np.int64],
+    codes: Sequence[str],
+    margin: float,
+    minimum: int,
+    asked: int,
+    params: Params,
+) -> Row:
+    """Refuse only what is sure: of many small parts one always looks worse, and none can prove that it is not.
+
+    The interval is widened for how many parts of this kind were asked about (Bonferroni).
+    """
+    records, limit = len(labels), -margin
+    if theirs is None:
+        sentence = "there is no champion to compare with on the same pages"
+        return Row(gate=gate, result="not applicable", limit=limit, records=records, sentence=sentence)
+    scored = [
+        at for at, column in enumerate(labels.T) if min(int(column.sum()), int((~column).sum())) >= LEAST_OF_EITHER_KIND
+    ]
+    if records < minimum or not scored:
+        sentence = f"no class has {LEAST_OF_EITHER_KIND} positive and {LEAST_OF_EITHER_KIND} negative records"
+        if records < minimum:
+            sentence = f"{records} records, at least {minimum} are needed"
+        return Row(gate=gate, result="not enough data", limit=limit, records=records, sentence=sentence)
+    paired = paired_auroc_difference(
+        labels[:, scored],
+        challenger=ours[:, scored],
+        champion=theirs[:, scored],
+        patient_ids=patient_ids,
+        codes=[codes[at] for at in scored],
+        resamples=params.resamples,
+        seed=params.seed,
+        confidence=1 - 0.05 / asked,
+    )
+    if paired.high is None or paired.difference is None:
+        sentence = "too few resamples hold positives and negatives"
+        return Row(gate=gate, result="not enough data", limit=limit, records=records, sentence=sentence)
+    holds = paired.high > limit
+    sentence = (
+        f"over {', '.join(paired.classes[:MOST_NAMED])} {paired.challenger:.3f} against {paired.champion:.3f}: the "
+        f"difference of {paired.difference:+.3f} is {'at best' if not holds else 'perhaps'} {paired.high:+.3f}, "
+        f"{'not certainly' if holds else 'certainly'} more than {margin:.3f} worse"
+    )
+    result: Result = "pass" if holds else "fail"
+    return Row(gate=gate, result=result, value=paired.high, limit=limit, records=records, sentence=sentence)
 
 
 def _floor(low: float | None, *, floor: float, records: int) -> Row:

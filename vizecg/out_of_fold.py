@@ -26,6 +26,7 @@ from vizecg.publish import write_atomically
 
 if TYPE_CHECKING:
     from vizecg.batches import TrainingData
+    from vizecg.other_pages import OtherPages
     from vizecg.pages import PageSet
     from vizecg.recipe import Recipe
     from vizecg.records import RecordSet
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 Labels = Literal["written", "shuffled"]
 """`shuffled`: training labels are dealt out anew among the records, so that nothing can be learned but chance."""
 
+CACHE_NAME: Final = ".answers"
+"""Folder of answers beside the reports: who asks for the same training again, comparison or evaluation, finds it."""
 _STANDARD_COPY: Final = 0
 _SHUFFLE_STREAM: Final = 21
 
@@ -50,6 +53,7 @@ class OutOfFold:
         labels: (records, classes), as they are written.
         logits: (records, classes), of the standard page or of the signal, whichever the network reads.
         codes: classes, in column order.
+        others: (records, classes) logits of other pages of the same records, in the order they were given.
     """
 
     rows: NDArray[np.int64]
@@ -57,6 +61,7 @@ class OutOfFold:
     labels: NDArray[np.uint8]
     logits: NDArray[np.float32]
     codes: tuple[str, ...]
+    others: tuple[NDArray[np.float32], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,6 +88,7 @@ def out_of_fold(
     labels: Labels = "written",
     folds: Sequence[int],
     cache: Path,
+    others: Sequence["OtherPages"] = (),
     on_fold: Callable[[int, bool], None] | None = None,
     on_epoch: Callable[[int, "EpochReport"], None] | None = None,
 ) -> OutOfFold:
@@ -96,12 +102,15 @@ def out_of_fold(
         labels: what is learned; scores are always against what is written.
         folds: in turn; the others are learned from.
         cache: folder of fold results and checkpoints, by the identity of all that decides them.
+        others: other pages of the records, which each network is asked about as well.
         on_fold: hears of every fold before it begins, and whether it was in the cache.
         on_epoch: hears of the fold and every epoch trained now.
 
     Raises:
         InputError: a fold is without labelled records or its training cannot be begun.
     """
+    from vizecg.pretraining import with_first_weights
+
     for fold in folds:
         _refuse_empty(fold, record_set=record_set, page_set=page_set)
     recipe = recipe.model_copy(update={"select": "last"})
@@ -111,24 +120,31 @@ def out_of_fold(
         rows = _scored_rows(record_set, page_set=page_set, fold=fold)
         identity = _identity(data, recipe=recipe, seed=seed, fold=fold, labels=labels)
         place = cache / f"fold-{fold:02d}-{identity[:16]}.npz"
-        logits = _cached(place, rows=rows, classes=len(data.codes))
+        places = [place, *(place.with_stem(f"{place.stem}-{other.digest[:16]}") for other in others)]
+        kept = [_cached(each, rows=rows, classes=len(data.codes)) for each in places]
+        logits = [each for each in kept if each is not None]
+        was_there = len(logits) == len(places)
         if on_fold is not None:
-            on_fold(fold, logits is not None)
-        if logits is None:
+            on_fold(fold, was_there)
+        if not was_there:
             epoch_heard = None if on_epoch is None else _of_fold(on_epoch, fold)
+            begun = with_first_weights(recipe, record_set=record_set, page_set=page_set, folder=cache)
             logits = _train_and_score(
-                data, recipe, seed=seed, rows=rows, folder=place.with_suffix(""), on_epoch=epoch_heard
+                data, begun, seed=seed, rows=rows, others=others, folder=place.with_suffix(""), on_epoch=epoch_heard
             )
-            _keep(place, rows=rows, logits=logits)
-        found.append((rows, np.full(len(rows), fold), logits))
+            for each, answers in zip(places, logits, strict=True):
+                _keep(each, rows=rows, logits=answers)
+        found.append((rows, np.full(len(rows), fold), np.stack(logits)))
     rows = np.concatenate([each[0] for each in found])
     order = np.argsort(rows, kind="stable")
+    papers = np.concatenate([each[2] for each in found], axis=1)[:, order]
     return OutOfFold(
         rows=rows[order],
         folds=np.concatenate([each[1] for each in found])[order],
         labels=record_set.labels()[rows[order]],
-        logits=np.concatenate([each[2] for each in found])[order],
+        logits=papers[0],
         codes=record_set.codes,
+        others=tuple(papers[1:]),
     )
 
 
@@ -198,26 +214,38 @@ def _train_and_score(
     *,
     seed: int,
     rows: NDArray[np.int64],
+    others: Sequence["OtherPages"],
     folder: Path,
     on_epoch: Callable[["EpochReport"], None] | None,
-) -> NDArray[np.float32]:
+) -> list[NDArray[np.float32]]:
+    """(rows, classes) of the standard page or the signal, then of each other page."""
     import shutil
 
     from vizecg.training import answers, resolve_arithmetic, train
 
     trained = train(data, recipe, seed=seed, checkpoint_dir=folder, on_epoch=on_epoch)
-    # Copies of a record are in order, and each of these has its first.
-    pages = [data.pages_of_row[row][0] for row in rows.tolist()]
-    said = answers(trained.model, data, pages=pages, arithmetic=resolve_arithmetic(recipe))
+    said = []
+    for shown in (data, *(other.in_place_of(data, rows=rows) for other in others)):
+        # Copies of a record are in order, and each of these has its first.
+        pages = [shown.pages_of_row[row][0] for row in rows.tolist()]
+        heads = answers(trained.model, shown, pages=pages, arithmetic=resolve_arithmetic(recipe))
+        said.append(heads[trained.model.head])
     shutil.rmtree(folder, ignore_errors=True)
-    return said[trained.model.head]
+    return said
 
 
 def _of_fold(on_epoch: Callable[[int, "EpochReport"], None], fold: int) -> Callable[["EpochReport"], None]:
     return lambda report: on_epoch(fold, report)
 
 
-def _identity(data: "TrainingData", *, recipe: "Recipe", seed: int, fold: int, labels: Labels) -> str:
+def _identity(
+    data: "TrainingData",
+    *,
+    recipe: "Recipe",
+    seed: int,
+    fold: int,
+    labels: Labels,
+) -> str:
     from vizecg.training import code_digest
 
     parts: dict[str, Any] = {

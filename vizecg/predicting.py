@@ -12,7 +12,9 @@ from vizecg.settings import CHAMPION, LARGEST_PICTURE_BYTES, Settings
 Predict = Callable[[bytes], Answer]
 
 
-def predict_files(images: Iterable[Path], *, settings: Settings, bundle: Path | None, url: str | None) -> int:
+def predict_files(
+    images: Iterable[Path], *, settings: Settings, bundle: Path | None, url: str | None, key_file: Path | None = None
+) -> int:
     """Print a line for each file, in their order.
 
     Args:
@@ -20,6 +22,7 @@ def predict_files(images: Iterable[Path], *, settings: Settings, bundle: Path | 
         settings: which registry knows the champion; `settings.bundle` stands in for `bundle`.
         bundle: a bundle folder to ask instead of the champion.
         url: a service to ask instead.
+        key_file: holds the API key for it.
 
     Returns:
         The exit code: 2 when a file has no answer, else 0.
@@ -30,7 +33,7 @@ def predict_files(images: Iterable[Path], *, settings: Settings, bundle: Path | 
     if bundle is not None and url is not None:
         raise InputError("--bundle and --url name two models; give one of them")
     failed = False
-    with _somebody(settings, bundle=bundle or settings.bundle, url=url) as predict:
+    with _somebody(settings, bundle=bundle or settings.bundle, url=url, key_file=key_file) as predict:
         for image in images:
             line = _line(image, predict)
             failed = failed or "error" in line
@@ -61,12 +64,21 @@ def _read(image: Path) -> bytes:
     return data
 
 
+def _key_in(key_file: Path | None) -> str | None:
+    if key_file is None:
+        return None
+    try:
+        return key_file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"{key_file} cannot be read as an API key; it holds what `vizecg keys new` printed") from None
+
+
 @contextmanager
-def _somebody(settings: Settings, *, bundle: Path | None, url: str | None) -> Iterator[Predict]:
+def _somebody(settings: Settings, *, bundle: Path | None, url: str | None, key_file: Path | None) -> Iterator[Predict]:
     if url is not None:
         from vizecg.client import Client
 
-        with Client(url) as client:
+        with Client(url, api_key=_key_in(key_file)) as client:
             yield client.predict
     elif bundle is not None:
         from vizecg.predictor import Predictor
@@ -79,5 +91,4 @@ def _somebody(settings: Settings, *, bundle: Path | None, url: str | None) -> It
         fail_quickly()
         registry = Registry(settings)
         pinned = registry.resolve(CHAMPION)
-        named = {"version": pinned.version, "alias": pinned.alias, "run_id": pinned.run_id}
-        yield Predictor.load(registry.fetch(pinned)).known_as(**named).predict
+        yield Predictor.load(registry.fetch(pinned)).known_as(**pinned.names).predict

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors  # type: 
 from vizecg import bundle, intake
 from vizecg.answer import SIMULATED_NOTE, Answer, Decision, Finding, Label, ModelIdentity, Quality
 from vizecg.errors import InputError
-from vizecg.intake import CanonicalSpec, Intake
+from vizecg.intake import CanonicalSpec, Intake, Picture
 from vizecg.operating_point import OperatingPoint
 
 # A page is 0.3 MB as float32: larger batches gain nothing on a CPU and only cost memory.
@@ -134,6 +134,17 @@ class ImageModel:
         self.labels = int(outputs["logits"][1])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reading:
+    """One picture, its answer, and where on the page the answer was seen."""
+
+    answer: Answer
+    picture: Picture
+    taken: Intake
+    evidence: NDArray[np.float32] | None
+    """(classes, h, w) in the order of the answer's labels; None of a picture that was rejected."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictor:
     """A model, how its outputs are read, and its name.
@@ -171,12 +182,19 @@ class Predictor:
             operating_point=contract.operating_point,
             task=contract.task,
             names=tuple(entry.name for entry in contract.classes),
-            identity=ModelIdentity(name=contract.model_name, bundle_digest=digest, simulated=contract.simulated),
+            identity=ModelIdentity(
+                name=contract.model_name,
+                data_digest=contract.inputs.records,
+                bundle_digest=digest,
+                simulated=contract.simulated,
+            ),
         )
 
-    def known_as(self, *, version: str | None, alias: str | None, run_id: str | None) -> "Predictor":
+    def known_as(
+        self, *, version: str | None, alias: str | None, run_id: str | None, git_sha: str | None = None
+    ) -> "Predictor":
         """The same model under its name in a registry."""
-        names = {"version": version, "alias": alias, "run_id": run_id}
+        names = {"version": version, "alias": alias, "run_id": run_id, "git_sha": git_sha}
         return replace(self, identity=self.identity.model_copy(update=names))
 
     def predict(self, data: bytes, *, request_id: str | None = None) -> Answer:
@@ -190,13 +208,29 @@ class Predictor:
             UnreadableImage, UnsupportedImage, ImageTooLarge: the bytes are no picture that we read.
             BrokenModel: the model gave no numbers.
         """
+        return self.read(data, request_id=request_id).answer
+
+    def read(
+        self,
+        data: bytes,
+        *,
+        request_id: str | None = None,
+        unpack: Callable[[bytes], Picture] = intake.open_upload,
+    ) -> Reading:
+        """Answer for one picture and keep what the answer is from; as `predict`.
+
+        Args:
+            data: bytes of the file.
+            request_id: names the answer.
+            unpack: from bytes to pixels; what it raises goes on.
+        """
         clock = _Clock()
         with clock.phase("decode"):
-            picture = intake.open_upload(data)
+            picture = unpack(data)
         with clock.phase("intake"):
             taken = intake.normalise(picture, spec=self.model.spec)
-        decision, labels = self._decide(taken, clock)
-        return Answer(
+        decision, labels, evidence = self._decide(taken, clock)
+        answer = Answer(
             request_id=request_id or uuid.uuid4().hex,
             model=self.identity,
             decision=decision,
@@ -205,15 +239,16 @@ class Predictor:
             timing_ms=clock.timing_ms(),
             notes=(SIMULATED_NOTE,) if self.identity.simulated else (),
         )
+        return Reading(answer=answer, picture=picture, taken=taken, evidence=evidence)
 
-    def _decide(self, taken: Intake, clock: "_Clock") -> tuple[Decision, tuple[Label, ...]]:
+    def _decide(self, taken: Intake, clock: "_Clock") -> tuple[Decision, tuple[Label, ...], NDArray[np.float32] | None]:
         if not taken.is_ecg or any(finding.severity == "reject" for finding in taken.findings):
-            return "reject", ()
+            return "reject", (), None
         with clock.phase("inference"):
-            logits = self.model.logits(taken.canonical[np.newaxis])
-            probabilities = self.operating_point.probabilities(logits)[0]
+            outputs = self.model.run(taken.canonical[np.newaxis])
+            probabilities = self.operating_point.probabilities(outputs.logits)[0]
         undecided = bool(self.operating_point.abstains(probabilities))
-        return "abstain" if undecided else "ok", self._labels(probabilities)
+        return "abstain" if undecided else "ok", self._labels(probabilities), outputs.evidence[0]
 
     def _labels(self, probabilities: NDArray[np.floating[Any]]) -> tuple[Label, ...]:
         point = self.operating_point

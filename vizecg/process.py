@@ -33,7 +33,12 @@ def die_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
 
 
 def start_supervised(
-    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], output: IO[str] | int
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    output: IO[str] | int,
+    stop_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[str]:
     """Start a command in a process group of its own that ends with this process, however this process ends.
 
@@ -42,13 +47,14 @@ def start_supervised(
         cwd: its working directory.
         environment: all of its environment variables.
         output: where stdout and stderr go.
+        stop_signal: what the group is told to end with; PostgreSQL waits for its clients at SIGTERM.
 
     Returns:
         The supervisor. SIGTERM to it ends the whole group, after `GRACE_S` by force.
         Its exit code is the command's.
     """
     return subprocess.Popen(
-        [sys.executable, "-m", "vizecg.process", *command],
+        [sys.executable, "-m", "vizecg.process", str(int(stop_signal)), *command],
         cwd=cwd,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
@@ -70,7 +76,7 @@ def stop(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
-def supervise(command: Sequence[str]) -> int:
+def supervise(command: Sequence[str], *, stop_signal: int = signal.SIGTERM) -> int:
     """Run a command; when told to stop, or left alone, stop every process of this group.
 
     Returns:
@@ -81,7 +87,7 @@ def supervise(command: Sequence[str]) -> int:
     def stop_group(*_: object) -> None:
         if not stopping.is_set():
             stopping.set()
-            os.killpg(os.getpgrp(), signal.SIGTERM)
+            os.killpg(os.getpgrp(), stop_signal)
             threading.Timer(GRACE_S, os.killpg, (os.getpgrp(), signal.SIGKILL)).start()
 
     signal.signal(signal.SIGTERM, stop_group)
@@ -107,8 +113,8 @@ def _others_in_group() -> bool:
 
 
 def main() -> None:
-    """`python -m vizecg.process COMMAND…`, as the leader of its own process group."""
-    code = supervise(sys.argv[1:])
+    """`python -m vizecg.process SIGNAL COMMAND…`, as the leader of its own process group."""
+    code = supervise(sys.argv[2:], stop_signal=int(sys.argv[1]))
     sys.stdout.flush()
     os._exit(code)  # the timer of a group that is gone must not be waited for
 

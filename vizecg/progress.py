@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -31,15 +31,21 @@ def tracked(items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
 
 
 def _with_bar(items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
+    with _bar(total=total, what=what) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+@contextmanager
+def _bar(*, total: int, what: str) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total)
-        for item in items:
-            yield item
-            progress.advance(task)
+        yield lambda more: progress.advance(task, more)
 
 
 def _with_lines(items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
@@ -53,6 +59,37 @@ def _with_lines(items: Iterable[Item], *, total: int, what: str) -> Iterator[Ite
             left = f", about {(now_s - first_s) / (done - 1) * (total - done):.0f} s left" if done > 1 else ""
             print(f"{what}: {done} of {total}{left}", file=sys.stderr, flush=True)
             said_s = now_s
+
+
+@contextmanager
+def counting(*, total: int, what: str) -> Iterator[Callable[[int], None]]:
+    """Show on stderr how far work has come that tells of itself; what it gives is called with how much more is done.
+
+    Args:
+        total: how much there will be.
+        what: its name in the plural.
+    """
+    if sys.stderr.isatty():
+        with _bar(total=total, what=what) as advance:
+            yield advance
+    else:
+        yield _Counted(total=total, what=what)
+
+
+class _Counted:
+    """A line now and then."""
+
+    def __init__(self, *, total: int, what: str) -> None:
+        self._total, self._what = total, what
+        self._done = 0
+        self._said_s = time.monotonic()
+
+    def __call__(self, more: int) -> None:
+        self._done += more
+        now_s = time.monotonic()
+        if now_s - self._said_s >= LINE_EVERY_S and self._done < self._total:
+            print(f"{self._what}: {self._done} of {self._total}", file=sys.stderr, flush=True)
+            self._said_s = now_s
 
 
 class TrainingProgress(Protocol):

@@ -11,6 +11,7 @@ from rich.console import Console
 from vizecg import promotion, steps
 from vizecg.config import PARAMS_FILE, read_params
 from vizecg.gates import Params
+from vizecg.patience import patiently
 from vizecg.promotion import tables
 from vizecg.promotion.moves import Outcome
 from vizecg.promotion.versions import list_versions
@@ -19,12 +20,33 @@ from vizecg.settings import CHALLENGER, MODEL_NAME, Settings
 _WIDTH_OF_FILES: Final = 140
 
 
-def promote_and_show(*, version: str, records: Path, pages: Path, reason: str) -> int:
+def promote_and_show(*, version: str, records: Path, pages: Path, reason: str, override: bool = False) -> int:
     """Promote through the gates and print their table; returns the exit code."""
     params = read_params(PARAMS_FILE, models=steps.params_models())["promote"]
     assert isinstance(params, Params)  # noqa: S101 (params_models says so)
-    gather = partial(promotion.gather_evidence, records=records, pages=pages)
-    outcome = promotion.promote(Settings(), version=version, gather=gather, params=params, actor=actor(), reason=reason)
+    gather = partial(
+        promotion.gather_evidence,
+        records=records,
+        pages=pages,
+        cameras=params.cameras,
+        camera_records=params.camera_records,
+        seed=params.seed,
+        serve=True,
+    )
+    settings = Settings()
+    outcome = patiently(
+        lambda: promotion.promote(
+            settings,
+            version=version,
+            gather=gather,
+            params=params,
+            actor=actor(),
+            reason=reason,
+            override=override,
+        ),
+        patience_s=settings.patience_s,
+        say=print,
+    )
     show_outcome(outcome)
     return outcome.exit_code
 
@@ -32,6 +54,11 @@ def promote_and_show(*, version: str, records: Path, pages: Path, reason: str) -
 def rollback_and_show(*, reason: str) -> None:
     """Go back to the champion before this one."""
     show_outcome(promotion.rollback(Settings(), actor=actor(), reason=reason))
+
+
+def approve_and_show(*, version: str, reason: str) -> None:
+    """Make the version the champion that waits for it."""
+    show_outcome(promotion.approve(Settings(), version=version, actor=actor(), reason=reason))
 
 
 def nominate_and_show(version: str) -> None:

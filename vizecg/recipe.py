@@ -13,6 +13,7 @@ Teacher = Literal["signal", "fused", "both"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
 SignalReader = Literal[
+    "vizecgnet_signal",
     "resnet1d_wang",
     "resnet1d_wang_as_printed",
     "xresnet1d101",
@@ -151,10 +152,21 @@ class JitterParams(Section):
     signal_shift_s: float = Field(default=0.2, ge=0)
 
 
+class PretrainingParams(Section):
+    """Simulated records to learn from first, on pages of all styles through all cameras."""
+
+    records: int = Field(ge=10, le=99_999)
+    seed: int = Field(ge=0)
+    copies: int = Field(default=2, ge=1, le=16, description="pages of each record; the first is the standard page")
+    epochs: int = Field(ge=1)
+    workers: int = Field(default=2, ge=0, le=256, description="processes that draw the pages; changes no page")
+
+
 class Recipe(Section):
     """All that decides a training, but its data and its seed."""
 
     model: ModelConfig = ModelConfig()
+    pretraining: PretrainingParams | None = Field(default=None, description="null begins with weights as drawn")
     schedule: Literal["joint", "frozen"] = "joint"
     distillation: DistillationParams = DistillationParams()
     teachers: TeachersParams = TeachersParams()
@@ -198,6 +210,12 @@ class Recipe(Section):
                 "schedule frozen learns from signals, which model.signal switches off; set teachers.reads to image, "
                 "or distillation.weight to 0 with model.signal true"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_come_from_one_place(self) -> Self:
+        if self.pretraining is not None and self.model.init is not None:
+            raise ValueError("first weights come from pretraining or from model.init; set one of them to null")
         return self
 
     @model_validator(mode="after")

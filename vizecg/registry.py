@@ -5,8 +5,8 @@ whose files do not exist, and keeps no history of an alias. So nothing is used
 here before its manifest holds and the manifest's digest is the one that the
 version was registered with.
 
-Needs mlflow-skinny, and only when something is asked of a registry; an address
-of a database instead of a server needs the whole of mlflow.
+Needs mlflow-skinny, and only when files are fetched or a registry answers in an
+unusual way; an address of a database instead of a server needs the whole of mlflow.
 """
 
 import os
@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Final
 from pydantic import TypeAdapter, ValidationError
 
 from vizecg import publish
+from vizecg.alias_over_http import AliasedVersion, version_by_alias
 from vizecg.bundle import BUNDLE, SCHEMA_VERSION
-from vizecg.errors import Conflict, InputError
+from vizecg.errors import Conflict, InputError, Unavailable
 from vizecg.settings import CHAMPION, MODEL_NAME, Settings, shown
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 DIGEST_TAG: Final = "bundle_digest"
+GIT_SHA_TAG: Final = "git_sha"
 # Inside a version's source, so that MLflow's own description can lie beside the bundle and not in it.
 BUNDLE_FOLDER: Final = "bundle"
 COPIES_KEPT: Final = 3
@@ -49,7 +51,7 @@ class NoSuchVersion(InputError):
     """The registry answers, and knows no such alias or version."""
 
 
-class RegistryUnavailable(InputError):
+class RegistryUnavailable(Unavailable):
     """The registry does not answer, or not as one."""
 
 
@@ -68,6 +70,16 @@ class PinnedVersion:
     run_id: str | None
     alias: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> dict[str, str | None]:
+        """What an answer says of it, see `Predictor.known_as`."""
+        return {
+            "version": self.version,
+            "alias": self.alias,
+            "run_id": self.run_id,
+            "git_sha": self.tags.get(GIT_SHA_TAG),
+        }
 
 
 _PINNED = TypeAdapter(PinnedVersion)
@@ -99,10 +111,7 @@ class Registry:
             RegistryUnavailable: the registry does not answer.
             BrokenVersion: the version has no digest to check its files against.
         """
-        wanted = f"{self.name}@{alias}"
-        client = self._client()
-        with self._asking(wanted, mend="promote a version first"):
-            found = client.get_model_version_by_alias(self.name, alias)
+        found = version_by_alias(self.tracking_uri, name=self.name, alias=alias) or self._by_client(alias)
         return self._pin(found, alias=alias)
 
     def version(self, version: str) -> PinnedVersion:
@@ -143,11 +152,16 @@ class Registry:
         copy = self._copies / pinned.bundle_digest
         return (pinned, copy) if _holds(copy, pinned.bundle_digest) else None
 
+    def _by_client(self, alias: str) -> "ModelVersion":
+        client = self._client()
+        with self._asking(f"{self.name}@{alias}", mend="promote a version first"):
+            return client.get_model_version_by_alias(self.name, alias)
+
     def _client(self) -> "MlflowClient":
         database = self.tracking_uri.removeprefix("sqlite:///")
         if database != self.tracking_uri and not Path(database).is_file():  # asking would create it
             raise RegistryUnavailable(f"there is no model registry yet: {database} is not there; run `make demo` first")
-        # 2 s of CPU, which `vizecg predict --bundle` and the import of the service do without.
+        # 2 s of CPU, which `vizecg predict --bundle` and a service that has its files already do without.
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
@@ -169,7 +183,7 @@ class Registry:
         address = shown(self.tracking_uri)
         return f"the model registry at {address} does not answer; start it or set VIZECG_TRACKING_URI"
 
-    def _pin(self, found: "ModelVersion", *, alias: str | None) -> PinnedVersion:
+    def _pin(self, found: "ModelVersion | AliasedVersion", *, alias: str | None) -> PinnedVersion:
         tags = dict(found.tags or {})
         digest = tags.get(DIGEST_TAG, "")
         if not _DIGEST.fullmatch(digest):

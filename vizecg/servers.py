@@ -51,6 +51,21 @@ def free_port(preferred: int) -> int:
     raise InputError(f"no free port between {preferred} and {preferred + _PORTS_TO_TRY - 1} on {LOOPBACK}")
 
 
+def reserved(port: int) -> socket.socket:
+    """Hold a port until the socket is closed: a server that takes a minute to start has not bound its own yet.
+
+    Raises:
+        InputError: somebody else was first.
+    """
+    held = socket.socket()  # without SO_REUSEADDR, by which two may bind as long as none listens
+    try:
+        held.bind((LOOPBACK, port))
+    except OSError:
+        held.close()
+        raise InputError(f"port {port} on {LOOPBACK} was taken by another program just now; try again") from None
+    return held
+
+
 @contextmanager
 def started(
     name: str,
@@ -91,16 +106,14 @@ def wait_until_healthy(server: Server, *, timeout_s: float) -> None:
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         if server.process.poll() is not None:
-            raise InputError(f"{server.name} ended with code {server.process.returncode}: {_last_words(server.log)}")
+            raise InputError(f"{server.name} ended with code {server.process.returncode}: {last_words(server.log)}")
         try:
             if httpx.get(server.url + server.health, timeout=2).status_code == httpx.codes.OK:
                 return
         except httpx.HTTPError:
             pass
         time.sleep(0.2)
-    raise InputError(
-        f"{server.name} did not answer at {server.url} within {timeout_s:.0f} s: {_last_words(server.log)}"
-    )
+    raise InputError(f"{server.name} did not answer at {server.url} within {timeout_s:.0f} s: {last_words(server.log)}")
 
 
 def mlflow_command(*, port: int, database_url: str, artifact_root: Path) -> list[str]:
@@ -116,6 +129,7 @@ def prefect_command(*, port: int) -> list[str]:
     return [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
 
 
-def _last_words(log: Path) -> str:
+def last_words(log: Path) -> str:
+    """The end of what a program printed, in one line, and where all of it is."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return (" / ".join(lines[-_LAST_LINES:]) or "it printed nothing") + f" (all of it: {log})"

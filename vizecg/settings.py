@@ -54,7 +54,24 @@ class Settings(BaseSettings):
         default_factory=lambda data: f"sqlite:///{data['state_dir'] / 'ledger.db'}",
         description="SQLAlchemy address of the promotion ledger",
     )
+    repository: str = Field(
+        default_factory=lambda: str(repository_root()),
+        description="git address or folder that deployed flows clone",
+    )
+    patience_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="how long a registration or promotion asks again when MLflow does not answer; deployed flows: 300",
+    )
     bundle: Path | None = Field(default=None, description="a bundle folder to use instead of the champion")
+    shadow_dir: Path | None = Field(
+        default=None, description="what champion and challenger said of the same pictures; none: in the state folder"
+    )
+
+    @property
+    def shadow_folder(self) -> Path:
+        """Written by services, read by whoever promotes: see `vizecg.shadow`."""
+        return self.shadow_dir or self.state_dir / "shadow"
 
     @property
     def artifact_root(self) -> Path:

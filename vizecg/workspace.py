@@ -4,15 +4,26 @@ Clones share the checkout's DVC cache and its state folder: nothing is stored
 twice, and MLflow, Prefect and the ledger see one history.
 """
 
+import configparser
+import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from vizecg.errors import InputError
-from vizecg.publish import write_atomically
+import yaml
+
+from vizecg.config import PARAMS_FILE
+from vizecg.errors import Conflict, InputError
+from vizecg.publish import locked, write_atomically
+from vizecg.settings import Settings, shown
 
 LOCK_FILE: Final = "dvc.lock"
+PIN_FILE: Final = Path("data/source.json")
+# Of runs that failed: enough to look into the last nights, not enough to fill a disk.
+FAILED_KEPT: Final = 3
+_RUN: Final = "run-"
 
 
 def prepare(workspace: Path, *, checkout: Path) -> None:
@@ -34,8 +45,66 @@ def prepare(workspace: Path, *, checkout: Path) -> None:
     _git(["reset", "--quiet", "--hard", head], cwd=workspace)
     if kept is not None:
         write_atomically(finished, kept)
-    cache = (checkout / ".dvc" / "cache").resolve()
-    write_atomically(workspace / ".dvc" / "config.local", f"[cache]\n    dir = {cache}\n")
+    _share_cache(workspace, cache=(checkout / ".dvc" / "cache").resolve())
+
+
+@contextmanager
+def of_one_run(name: str, *, settings: Settings, revision: str) -> Iterator[Path]:
+    """Clone `settings.repository` at a revision for one run; the clone goes when the run ends well.
+
+    What a failed run leaves stays to be looked into, the newest few. All clones of a machine
+    share one DVC cache, so a stage that another run has finished is restored, not run.
+
+    Args:
+        name: of the run; two of one name are never at work at once.
+        settings: which repository, and where state lives.
+        revision: a branch, a tag or a commit; HEAD is the repository's own.
+
+    Raises:
+        InputError: the repository cannot be cloned, or has no such revision.
+        Conflict: a run of this name is at work.
+    """
+    folder = settings.state_dir / "workspaces" / f"{_RUN}{name}"
+    with locked(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        _forget_old_runs(folder.parent, keep=folder)
+        clone_at(folder, settings=settings, revision=revision)
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clone_at(workspace: Path, *, settings: Settings, revision: str) -> None:
+    """Clone `settings.repository`, or bring an earlier clone of it to a revision, with the shared DVC cache.
+
+    Raises:
+        InputError: the repository cannot be cloned, or has no such revision.
+    """
+    if not (workspace / ".git").is_dir():
+        workspace.parent.mkdir(parents=True, exist_ok=True)
+        _git(["clone", "--quiet", "--no-checkout", settings.repository, str(workspace)], cwd=workspace.parent)
+    _git(["fetch", "--quiet", "--tags", "origin"], cwd=workspace)
+    _git(["reset", "--quiet", "--hard", _commit_of(revision, workspace=workspace)], cwd=workspace)
+    local = Path(settings.repository)
+    cache = local / ".dvc" / "cache" if local.is_dir() else settings.state_dir / "dvc-cache"
+    _share_cache(workspace, cache=cache.resolve())
+
+
+def has_remote(workspace: Path) -> bool:
+    """Whether DVC has a remote to pull from and push to when nobody names one."""
+    configuration = configparser.ConfigParser(interpolation=None)
+    configuration.read([workspace / ".dvc" / "config", workspace / ".dvc" / "config.local"], encoding="utf-8")
+    return configuration.has_option("core", "remote")
+
+
+def changed_parameters(workspace: Path) -> tuple[str, ...] | None:
+    """`section.name=value` of every parameter that is not as committed; None where nothing is committed."""
+    try:
+        committed = yaml.safe_load(_git(["show", f"HEAD:./{PARAMS_FILE}"], cwd=workspace))
+    except InputError:
+        return None
+    before = dict(_leaves(committed))
+    now = dict(_leaves(yaml.safe_load((workspace / PARAMS_FILE).read_text(encoding="utf-8"))))
+    return tuple(f"{name}={value}" for name, value in now.items() if before.get(name) != value)
 
 
 def uncommitted_files(checkout: Path) -> list[str]:
@@ -48,10 +117,41 @@ def head_commit(folder: Path) -> str | None:
     try:
         commit = _git(["rev-parse", "HEAD"], cwd=folder)
         # dvc.lock and params.yaml are what a run changes, and are kept beside the run.
-        changed = set(uncommitted_files(folder)) - {LOCK_FILE, "params.yaml", "data/source.json"}
+        changed = set(uncommitted_files(folder)) - {LOCK_FILE, str(PARAMS_FILE), str(PIN_FILE)}
         return f"{commit}-dirty" if changed else commit
     except InputError:
         return None
+
+
+def _share_cache(workspace: Path, *, cache: Path) -> None:
+    write_atomically(workspace / ".dvc" / "config.local", f"[cache]\n    dir = {cache}\n")
+
+
+def _forget_old_runs(workspaces: Path, *, keep: Path) -> None:
+    others = [folder for folder in workspaces.glob(f"{_RUN}*") if folder.is_dir() and folder != keep]
+    others.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+    for folder in others[FAILED_KEPT:]:
+        with suppress(Conflict), locked(folder):  # one that is at work holds its lock
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _commit_of(revision: str, *, workspace: Path) -> str:
+    # A branch means the repository's, not one that an earlier clone has of the same name.
+    for name in (f"origin/{revision}", revision):
+        with suppress(InputError):
+            return _git(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"], cwd=workspace)
+    raise InputError(
+        f"{_git(['remote', 'get-url', 'origin'], cwd=workspace)} has no revision {revision!r}; "
+        "name a branch, a tag or a commit that was pushed"
+    )
+
+
+def _leaves(content: object, *, prefix: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(content, Mapping) and content:
+        for name, value in content.items():
+            yield from _leaves(value, prefix=f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, yaml.safe_dump(content, default_flow_style=True, width=1_000_000).removesuffix("\n...\n").strip()
 
 
 def _git(arguments: Sequence[str], *, cwd: Path) -> str:
@@ -60,5 +160,5 @@ def _git(arguments: Sequence[str], *, cwd: Path) -> str:
     except FileNotFoundError:
         raise InputError("git is not installed; it is needed to run in a workspace of its own") from None
     except subprocess.CalledProcessError as error:
-        raise InputError(f"git {arguments[0]} in {cwd} failed: {error.stderr.strip()}") from None
+        raise InputError(f"git {arguments[0]} in {cwd} failed: {shown(error.stderr.strip())}") from None
     return done.stdout.rstrip("\n")

@@ -146,7 +146,8 @@ def settings(tmp_path: Path, empty_mlflow: Path) -> Settings:
     state = tmp_path / "state"
     state.mkdir()
     shutil.copy(empty_mlflow, state / "mlflow.db")
-    return Settings(state_dir=state)
+    urls = {"tracking_uri": f"sqlite:///{state}/mlflow.db", "ledger_url": f"sqlite:///{state}/ledger.db"}
+    return Settings(state_dir=state, **urls)
 
 
 @pytest.fixture

@@ -89,6 +89,35 @@ def test_both_are_asked_about_the_standard_pages_of_the_labelled_records_of_fold
     assert (evidence.challenger.simulated, evidence.champion.simulated) == (False, True)
 
 
+def test_groups_are_those_of_the_records_and_cameras_show_both_models_the_same_photographs(data, make_bundle):
+    records, pages, _ = data
+    first, second = make_bundle("first", seed=1), make_bundle("second", seed=2)
+    how = {"records": records, "pages": pages, "cameras": ["scan", "photo"]}
+    evidence = gather_evidence(second, first, **how)
+    assert {kind: list(values) for kind, values in evidence.groups.items()} == {
+        "sex": ["female"], "age": ["50-59"], "device": ["CS100"], "site": ["1"]
+    }  # fmt: skip
+    assert evidence.groups["sex"]["female"].tolist() == [True, True]
+    assert [found.camera for found in evidence.cameras] == ["scan", "photo"]
+    scan, photo = evidence.cameras
+    assert scan.at.tolist() == [0, 1]
+    assert not np.allclose(scan.challenger, photo.challenger)
+    assert not np.allclose(scan.challenger, scan.champion)
+    # Asked the other way round each says the same of the same photographs.
+    swapped = gather_evidence(first, second, **how)
+    np.testing.assert_array_equal(swapped.cameras[1].champion, photo.challenger)
+    one = gather_evidence(second, None, **how, camera_records=1).cameras[0]
+    assert one.champion is None
+    np.testing.assert_array_equal(one.challenger[0], scan.challenger[one.at[0]])
+
+
+def test_records_that_came_on_paper_are_sent_through_no_camera(make_bundle, tmp_path):
+    paper = write_records(tmp_path / "paper", on_paper=(1, 4))
+    write_page_set(tmp_path / "paper-pages", records=paper)
+    how = {"records": paper, "pages": tmp_path / "paper-pages", "cameras": ["scan"]}
+    assert gather_evidence(make_bundle("only"), None, **how).cameras == ()
+
+
 def test_without_a_champion_only_the_challenger_is_asked(data, make_bundle):
     records, pages, _ = data
     assert gather_evidence(make_bundle("only"), None, records=records, pages=pages).champion is None

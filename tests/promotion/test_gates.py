@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
-from vizecg.gates import Candidate, Evidence, Params, expected_calibration_error, judge
+from vizecg.errors import InputError
+from vizecg.gates import CameraPages, Candidate, Evidence, Params, Served, expected_calibration_error, judge
 from vizecg.promotion.tables import verdict_markdown, verdict_table
+from vizecg.shadow import Agreement
 
 CODES = ("NORM", "MI", "STTC", "CD", "HYP")
 PARAMS = Params(
@@ -375,3 +377,216 @@ def test_patients_are_resampled_and_not_records():
     low_once, low_copies = (row(judge(which, params=PARAMS), "macro AUROC").value for which in (once, copies))
     # Eight copies of every record are no news about more patients.
     assert low_copies == pytest.approx(low_once, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "differing", "result", "value"),
+    [
+        pytest.param(99, {}, "not enough data", None, id="too-few-pictures"),
+        pytest.param(100, {}, "pass", 1.0, id="always-the-same"),
+        pytest.param(200, {"MI": 40, "CD": 39}, "pass", 0.8, id="just-agree"),
+        pytest.param(200, {"MI": 10, "CD": 41}, "fail", 0.795, id="one-label-differs-too-often"),
+    ],
+)
+def test_on_uploads_the_label_counts_on_which_the_two_agree_least(pictures, differing, result, value):
+    seen = Agreement(pictures=pictures, differing=differing)
+    champion = candidate("old", says(truth(), skill=1.8))
+    verdict = judge(evidence(champion=champion, shadow=seen), params=PARAMS)
+    found = row(verdict, "shadow agreement")
+    assert (found.result, found.records, found.limit) == (result, pictures, 0.8)
+    assert found.value == (None if value is None else pytest.approx(value))
+    assert verdict.allowed == (result != "fail")
+    if result == "fail":
+        assert "of 200 uploads both say the same of CD on 0.795" in found.sentence
+        assert "below the floor of 0.800" in found.sentence
+
+
+def test_without_a_shadow_there_is_no_gate_about_one():
+    champion = candidate("old", says(truth(), skill=1.8))
+    assert "shadow agreement" not in {row.gate for row in judge(evidence(champion=champion), params=PARAMS).rows}
+
+
+# Groups and cameras
+
+
+def grouped(labels, *, size=300):
+    """The first `size` records are women's, the others men's, five have no sex."""
+    at = np.arange(len(labels))
+    women = at < size
+    return {"sex": {"female": women, "male": ~women & (at < len(labels) - 5), "not stated": at >= len(labels) - 5}}
+
+
+def spoiled(probabilities, chosen):
+    """Right as before for all but some, whose answers are another record's."""
+    changed = probabilities.copy()
+    changed[chosen] = changed[chosen][::-1]
+    return changed
+
+
+def test_a_challenger_that_is_certainly_worse_for_one_sex_is_refused_though_it_is_well_on_the_whole():
+    labels = truth(1200)
+    good = says(labels, skill=2.5)
+    groups = grouped(labels, size=150)
+    worse = candidate("new", spoiled(good, groups["sex"]["female"]))
+    lenient = PARAMS.model_copy(update={"macro_auroc_margin": 0.5, "class_auroc_margin": 0.5})
+    verdict = judge(
+        evidence(labels=labels, challenger=worse, champion=candidate("old", good), groups=groups), params=lenient
+    )
+    assert [found.gate for found in verdict.refusals] == ["AUROC, sex female vs champion"]
+    found = row(verdict, "AUROC, sex female vs champion")
+    assert (found.records, found.limit) == (150, -0.05)
+    women = groups["sex"]["female"]
+    ours, theirs = (
+        np.mean([roc_auc_score(labels[women, at], said[women, at]) for at in range(5)])
+        for said in (worse.probabilities, good)
+    )
+    assert f"{ours:.3f} against {theirs:.3f}" in found.sentence
+    # Even the upper end of its interval, wider for two groups than 95 %, lies beyond the margin.
+    assert ours - theirs < found.value < -0.05
+    assert "certainly more than 0.050 worse" in found.sentence
+    assert row(verdict, "AUROC, sex male vs champion").result == "pass"
+
+
+def test_a_group_too_small_is_shown_as_undecided_and_refuses_nothing():
+    labels = truth()
+    good = says(labels, skill=2.5)
+    groups = grouped(labels, size=49)
+    worse = candidate("new", spoiled(good, groups["sex"]["female"]))
+    lenient = PARAMS.model_copy(update={"macro_auroc_margin": 0.5, "class_auroc_margin": 0.5})
+    verdict = judge(
+        evidence(labels=labels, challenger=worse, champion=candidate("old", good), groups=groups), params=lenient
+    )
+    assert verdict.allowed
+    found = row(verdict, "AUROC, sex: 2 small vs champion")
+    assert (found.result, found.records, found.limit) == ("not enough data", 49 + 5, -0.05)
+    assert found.sentence == "female, not stated: fewer than 50 records each"
+
+
+def test_equal_models_are_refused_for_no_group_however_many_there_are():
+    labels = truth(1000)
+    ours, theirs = (candidate(name, says(labels, skill=1.8, seed=seed)) for name, seed in (("new", 5), ("old", 6)))
+    sites = {"site": {str(at): np.arange(1000) // 50 == at for at in range(20)}}
+    verdict = judge(evidence(labels=labels, challenger=ours, champion=theirs, groups=sites), params=PARAMS)
+    rows = [found for found in verdict.rows if found.gate.startswith("AUROC, site")]
+    assert len(rows) == 20
+    assert {found.result for found in rows} == {"pass"}
+
+
+def test_without_a_champion_groups_have_nothing_to_be_held_against():
+    verdict = judge(evidence(groups=grouped(truth())), params=PARAMS)
+    assert verdict.allowed
+    assert row(verdict, "AUROC by sex vs champion").result == "not applicable"
+
+
+def through(camera, challenger, champion, *, at):
+    return CameraPages(
+        camera=camera, at=at, challenger=challenger[at], champion=None if champion is None else champion[at]
+    )
+
+
+def test_a_challenger_that_reads_photographs_certainly_worse_than_the_champion_is_refused():
+    labels = truth()
+    good = says(labels, skill=2.5)
+    at = np.arange(0, 600, 2)
+    bad = spoiled(good, at)
+    cameras = (through("scan", good, good, at=at), through("photo", bad, good, at=at))
+    verdict = judge(
+        evidence(labels=labels, challenger=candidate("new", good), champion=candidate("old", good), cameras=cameras),
+        params=PARAMS,
+    )
+    # It reads its own clean pages well, and the champion reads these very photographs well.
+    assert {found.gate for found in verdict.refusals} == {"AUROC lost by photo", "AUROC by photo vs champion"}
+    assert row(verdict, "AUROC by scan vs champion").result == "pass"
+    assert row(verdict, "AUROC lost by scan").value == 0
+    assert row(verdict, "AUROC by photo vs champion").records == 300
+    table = io.StringIO()
+    Console(file=table, width=200).print(verdict_table(verdict))
+    (line,) = [line for line in table.getvalue().splitlines() if line.strip().startswith("AUROC lost by photo")]
+    assert "> -0.200" in line
+
+
+def test_without_a_champion_what_a_camera_costs_is_held_against_the_models_own_clean_pages():
+    labels = truth()
+    good = says(labels, skill=2.5)
+    at = np.arange(300)
+    lost = through("photo", spoiled(good, at), None, at=at)
+    verdict = judge(evidence(labels=labels, challenger=candidate("new", good), cameras=(lost,)), params=PARAMS)
+    assert [found.gate for found in verdict.refusals] == ["AUROC lost by photo"]
+    assert row(verdict, "AUROC by photo vs champion").result == "not applicable"
+    few = through("photo", spoiled(good, at), None, at=at[:99])
+    verdict = judge(evidence(labels=labels, challenger=candidate("new", good), cameras=(few,)), params=PARAMS)
+    assert row(verdict, "AUROC lost by photo").result == "not enough data"
+    assert verdict.allowed
+
+
+@pytest.mark.parametrize(
+    ("served", "result", "words"),
+    [
+        (Served(pages=3), "pass", "answers its 3 stored pages as it should"),
+        (Served(pages=3, wrong="it ended with code 2"), "fail", "it ended with code 2"),
+        (Served(pages=0), "not applicable", "the service is not installed here"),
+    ],
+)
+def test_a_model_that_no_service_answers_with_is_refused(served, result, words):
+    verdict = judge(evidence(served=served), params=PARAMS)
+    (row,) = (row for row in verdict.rows if row.gate == "service")
+    assert row.result == result
+    assert words in row.sentence
+    assert verdict.allowed == (result != "fail")
+    assert not any(row.gate == "service" for row in judge(evidence(), params=PARAMS).rows)
+
+
+@pytest.mark.parametrize(("target", "name"), [("macro", "macro AUROC"), ("MI", "AUROC of MI")])
+def test_a_target_asks_for_better_where_the_other_gates_ask_for_no_worse(target, name):
+    labels = truth()
+    params = PARAMS.model_copy(update={"target": target})
+    gate = f"better {name} vs champion"
+
+    def judged(*, skill, against):
+        both = {"challenger": skill, "champion": against}
+        said = {who: candidate(who, says(labels, skill=of, seed=3)) for who, of in both.items()}
+        verdict = judge(evidence(labels=labels, **said), params=params)
+        return verdict, next(row for row in verdict.rows if row.gate == gate)
+
+    verdict, row = judged(skill=2.2, against=1.2)
+    assert (verdict.allowed, row.result, row.limit) == (True, "pass", 0.0)
+    assert row.sentence.endswith(", better for certain")
+    verdict, row = judged(skill=1.8, against=1.8)
+    assert [row.gate for row in verdict.refusals] == [gate], "no worse, and no better"
+    assert row.sentence.endswith(", which is not better for certain")
+
+
+def test_without_a_champion_a_target_asks_for_nothing_and_an_unknown_one_is_refused():
+    params = PARAMS.model_copy(update={"target": "macro"})
+    row = next(row for row in judge(evidence(), params=params).rows if row.gate.startswith("better"))
+    assert row.result == "not applicable"
+    with pytest.raises(InputError, match=r"promote\.target is 'mi'; allowed are null, macro, NORM, MI, STTC, CD, HYP"):
+        judge(evidence(), params=PARAMS.model_copy(update={"target": "mi"}))
+
+
+def test_a_person_may_set_gates_of_scores_aside_and_the_verdict_says_so():
+    refused = judge(evidence(challenger=candidate("new", says(truth(), skill=0.1))), params=PARAMS)
+    assert not refused.allowed
+    overridden = refused.overriding()
+    assert (overridden.allowed, overridden.overridden, overridden.rows) == (True, True, refused.rows)
+    assert overridden.sentence.startswith("let through by a person against 1 of ")
+    assert overridden.to_dict()["overridden"] is True
+    passed = judge(evidence(), params=PARAMS)
+    assert passed.overriding() == passed, "there is nothing to set aside"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"served": Served(pages=1, wrong="it does not start")},
+        {"challenger": candidate("new", says(truth(), skill=1.8), simulated=True), "champion": True},
+        {"challenger": candidate("new", says(truth(), skill=1.8), task="form"), "champion": True},
+    ],
+    ids=["service", "provenance", "classes"],
+)
+def test_no_reason_mends_a_model_that_does_not_serve_or_answers_something_else(changes):
+    if changes.get("champion"):
+        changes = {**changes, "champion": candidate("old", says(truth(), skill=1.8))}
+    refused = judge(evidence(**changes), params=PARAMS)
+    assert not refused.allowed
+    assert refused.overriding() == refused

@@ -11,7 +11,7 @@ from vizecg.errors import Conflict, InputError
 from vizecg.promotion import ledger as ledgers
 from vizecg.promotion.ledger import Ledger, Move, lineage_of, withdrawn_by
 
-WRITERS, ROUNDS = 8, 10
+WRITERS = 8
 
 
 def move(name, *, action="promote", actor="anna", **changes):
@@ -127,14 +127,15 @@ def test_a_row_of_another_machine_is_abandoned_after_its_lease(ledger, monkeypat
     assert ledger.head().pending.abandoned
 
 
-def test_eight_writers_of_ten_rounds_lose_nothing_and_double_nothing(tmp_path):
+@pytest.mark.parametrize("rounds", [10, pytest.param(50, marks=pytest.mark.slow)])
+def test_eight_writers_lose_nothing_and_double_nothing(tmp_path, rounds):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     with ThreadPoolExecutor(WRITERS) as pool:  # each with connections of its own: the database is what decides
-        told = list(pool.map(lambda number: _race(url, number), range(WRITERS)))
+        told = list(pool.map(lambda number: _race(url, number, rounds=rounds), range(WRITERS)))
     entries = Ledger(url).entries()
     won = sorted(version for wins, _ in told for version in wins)
     conflicts = sum(lost for _, lost in told)
-    assert len(won) == WRITERS * ROUNDS
+    assert len(won) == WRITERS * rounds
     assert conflicts > 0  # else they never met, and this shows nothing
     assert sorted(entry.version for entry in entries) == won
     assert [entry.sequence for entry in entries] == list(range(1, len(won) + 1))
@@ -162,10 +163,10 @@ def _begin_and_die(url):
     os._exit(9)
 
 
-def _race(url, number):
-    """Win ten times; how often another was first."""
+def _race(url, number, *, rounds):
+    """Win so often; how often another was first."""
     ledger, wins, lost = Ledger(url), [], 0
-    while len(wins) < ROUNDS:
+    while len(wins) < rounds:
         version = f"{number}-{len(wins)}"
         try:
             carry_out(ledger, move(version, bundle_digest=version.ljust(64, "0")))

@@ -1,5 +1,6 @@
 """Promotion and rollback over a real registry and a real ledger, and every place where a process can die."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -14,10 +15,20 @@ from vizecg import publish, tracking
 from vizecg.errors import Conflict, InputError
 from vizecg.gates import Candidate, Evidence, Params
 from vizecg.labels import TASKS
-from vizecg.promotion import Ledger, finish_interrupted, history, list_versions, nominate, promote, put_back, rollback
+from vizecg.promotion import (
+    Ledger,
+    approve,
+    finish_interrupted,
+    history,
+    list_versions,
+    nominate,
+    promote,
+    put_back,
+    rollback,
+)
 from vizecg.promotion.ledger import Move
 from vizecg.promotion.tables import history_table, versions_table
-from vizecg.registry import BrokenVersion, NoSuchVersion
+from vizecg.registry import BrokenVersion, NoSuchVersion, Registry
 from vizecg.settings import CHALLENGER, CHAMPION, Settings
 from vizecg.tracking import ensure_registered
 
@@ -182,7 +193,7 @@ def test_a_version_that_is_not_there_is_named(settings, registered, version):
 
 def test_a_challenger_whose_files_were_damaged_is_not_judged(settings, registered):
     registered(0)
-    (stored,) = settings.artifact_root.rglob("model/bundle/model.onnx")
+    (stored,) = settings.artifact_root.rglob("model-*/bundle/model.onnx")
     stored.write_bytes(stored.read_bytes()[:-1])
     jury = Jury()
     with pytest.raises(BrokenVersion, match="version 1 is not usable"):
@@ -331,6 +342,111 @@ def test_nominate_points_the_challenger_at_a_version_that_is_whole(settings, reg
     assert tracking.aliased(settings, alias=CHALLENGER).version == "1"
     assert champion_of(settings) is None
     assert history(settings) == ()
+
+
+def test_an_override_goes_against_the_gates_and_is_in_the_book_with_who_and_why(settings, registered):
+    _, second = registered(0, 1)
+    please(settings, version="1")
+    jury = Jury(**{digest_of(second): 0.35})
+    outcome = please(settings, jury, override=True, actor="bert", reason="the old one mistakes pacemakers")
+    assert (outcome.state, outcome.exit_code, champion_of(settings)) == ("committed", 0, "2")
+    assert "champion now instead of version 1, let through by a person against" in outcome.sentence
+    entry = history(settings)[-1]
+    assert (entry.actor, entry.reason, entry.state) == ("bert", "the old one mistakes pacemakers", "committed")
+    assert entry.verdict["overridden"] is True
+    assert "fail" in [row["result"] for row in entry.verdict["rows"]]
+    shown = Console(width=160, record=True, file=(settings.state_dir / "table").open("w"))
+    with shown.file:
+        shown.print(history_table(history(settings)))
+    assert "promote (override)" in shown.export_text()
+
+
+def test_an_override_needs_a_reason_and_asks_no_model_without(settings, registered):
+    registered(0)
+    jury = Jury()
+    with pytest.raises(InputError, match=r"an override goes against the gates, so it needs a reason"):
+        please(settings, jury, override=True, reason=" ")
+    assert (jury.asked, history(settings)) == ([], ())
+
+
+def test_no_override_lets_a_simulated_model_replace_a_real_one(settings, registered):
+    registered(0, simulated=False)
+    please(settings)
+    registered(1, simulated=True)
+    outcome = please(settings, override=True, reason="for the demo")
+    assert (outcome.state, champion_of(settings)) == ("refused", "1")
+
+
+APPROVED = PARAMS.model_copy(update={"approval": True})
+
+
+def test_what_waits_for_a_person_is_champion_only_when_one_has_approved(settings, registered):
+    registered(0, 1)
+    please(settings, version="1")
+    outcome = please(settings, params=APPROVED, automatic=True, reason="retrain")
+    assert (outcome.state, outcome.exit_code) == ("waiting", 0)
+    assert outcome.sentence.endswith("passed the gates and waits for a person: `vizecg approve 2 --reason …`")
+    assert champion_of(settings) == "1"
+    assert tracking.aliased(settings, alias=CHALLENGER).version == "2"
+    done = approve(settings, version="2", actor="bert", reason="looked at its mistakes")
+    assert done.sentence == "vizecgnet version 2 is champion now instead of version 1"
+    assert champion_of(settings) == "2"
+    *_, waited, entry = history(settings)
+    assert (waited.actor, waited.state) == ("anna", "waiting")
+    assert (entry.actor, entry.reason, entry.state) == ("bert", "looked at its mistakes", "committed")
+    assert entry.verdict["approved"] == {"promotion": waited.sequence, "asked_by": "anna"}
+    assert rollback(settings, actor="anna", reason="x").version == "1"
+
+
+def test_only_what_waits_can_be_approved_and_only_against_the_champion_it_was_held_against(settings, registered):
+    _, second, _ = registered(0, 1, 2)
+    please(settings, version="1")
+    with pytest.raises(InputError, match=r"vizecgnet version 2 waits for nobody; see `vizecg models history`"):
+        approve(settings, version="2", actor="bert", reason="x")
+    please(settings, version="2", params=APPROVED)
+    please(settings, version="3")
+    with pytest.raises(
+        Conflict, match=r"version 2 was held against version 1, and version 3 is champion now; hold it against"
+    ):
+        approve(settings, version="2", actor="bert", reason="x")
+    please(settings, Jury(**{digest_of(second): 0.0}), version="2")
+    with pytest.raises(InputError, match="version 2 waits for nobody"):  # judged again, and refused
+        approve(settings, version="2", actor="bert", reason="x")
+    assert champion_of(settings) == "3"
+
+
+def test_an_override_waits_for_no_second_person_and_a_refusal_for_none(settings, registered):
+    first, second = registered(0, 1)
+    jury = Jury(**{digest_of(first): 0.0, digest_of(second): 0.0})
+    assert please(settings, jury, version="1", params=APPROVED).state == "refused"
+    outcome = please(settings, jury, version="1", params=APPROVED, override=True, reason="x")
+    assert (outcome.state, champion_of(settings)) == ("committed", "1")
+
+
+def test_the_gates_table_is_kept_with_the_run_of_the_version(settings, registered):
+    registered(0, 1)
+    for version in ("1", "2"):
+        please(settings, version=version)
+    run = Registry(settings).version("2").run_id
+    client = tracking.client(settings)
+    assert [entry.path for entry in client.list_artifacts(run, "gates")] == [
+        "gates/promotion-2.json", "gates/promotion-2.md"
+    ]  # fmt: skip
+    kept = Path(client.download_artifacts(run, "gates", str(settings.state_dir)))
+    assert json.loads((kept / "promotion-2.json").read_text()) == history(settings)[1].verdict
+    assert "| macro AUROC vs champion |" in (kept / "promotion-2.md").read_text()
+
+
+def test_a_store_that_takes_no_table_costs_the_promotion_nothing(settings, registered, monkeypatch):
+    registered(0)
+
+    def refuse(*_, **__):
+        raise tracking.TrackingUnavailable("MLflow does not answer")
+
+    monkeypatch.setattr(tracking, "attach", refuse)
+    outcome = please(settings)
+    assert (outcome.state, champion_of(settings)) == ("committed", "1")
+    assert outcome.notes == ("the gates' table is in the ledger alone: MLflow does not answer",)
 
 
 KILLED = """

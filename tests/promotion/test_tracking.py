@@ -279,6 +279,19 @@ def test_registering_twice_registers_once_and_adds_the_tags_it_lacks(settings, m
     assert len(tracking.all_versions(settings)) == 1
 
 
+def test_two_bundles_of_one_training_are_two_versions_of_one_run_and_both_stay_whole(
+    settings, make_bundle, model_run, evaluation
+):
+    bundles = [make_bundle(f"{seed}", seed=seed) for seed in (1, 2)]
+    of_training = {"settings": settings, "model_run": model_run, "evaluation": evaluation}
+    versions_made = [ensure_registered(bundle, **of_training) for bundle in bundles]
+    assert versions_made[0].run_id == versions_made[1].run_id
+    for made, bundle in zip(versions_made, bundles, strict=True):
+        fetched = Registry(settings).fetch(Registry(settings).version(made.version))
+        assert (fetched / "model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
+    assert [ensure_registered(bundle, **of_training).version for bundle in bundles] == ["1", "2"]
+
+
 def test_a_bundle_without_its_training_is_registered_too(settings, make_bundle):
     bundle = make_bundle("bundle")
     first = ensure_registered(bundle, settings=settings)
@@ -308,9 +321,9 @@ def test_analysts_see_signature_example_and_scores(settings, make_bundle):
 def test_a_truncated_upload_is_found_out_and_registers_nothing(settings, make_bundle, monkeypatch):
     upload = versions._upload
 
-    def lose_half(mlflow, run_id, *, bundle):
-        upload(mlflow, run_id, bundle=bundle)
-        (stored,) = settings.artifact_root.rglob("model/bundle/model.onnx")
+    def lose_half(mlflow, run_id, **given):
+        upload(mlflow, run_id, **given)
+        (stored,) = settings.artifact_root.rglob("model-*/bundle/model.onnx")
         os.truncate(stored, stored.stat().st_size // 2)
 
     monkeypatch.setattr(versions, "_upload", lose_half)
@@ -324,7 +337,7 @@ def test_a_truncated_upload_is_found_out_and_registers_nothing(settings, make_bu
 def test_registered_files_that_were_damaged_since_are_mended_by_registering_again(settings, make_bundle):
     bundle = make_bundle("bundle")
     first = ensure_registered(bundle, settings=settings)
-    (stored,) = settings.artifact_root.rglob("model/bundle/model.onnx")
+    (stored,) = settings.artifact_root.rglob("model-*/bundle/model.onnx")
     os.truncate(stored, 10)
     with pytest.raises(BrokenVersion):
         Registry(settings).fetch(Registry(settings).version("1"))

@@ -3,6 +3,8 @@
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +25,7 @@ from serving.app import create_app
 from serving.settings import ServingSettings
 from vizecg import bundle as bundles
 from vizecg import bundling, publish
+from vizecg.client import Client
 from vizecg.intake import CanonicalSpec
 from vizecg.labels import TASKS
 from vizecg.operating_point import OperatingPoint
@@ -81,6 +84,7 @@ def write_model_run(folder: Path, *, seed: int = 0, simulated: bool = True, **ne
         write_onnx(staging / "model.onnx", seed=seed, **network)
         (staging / "model.safetensors").write_bytes(b"weights %d" % seed)
         (staging / "model.json").write_text(publish.to_json(description))
+        (staging / "metrics.jsonl").write_text('{"epoch": 1, "loss/total": 0.5}\n')
     return folder
 
 
@@ -108,12 +112,12 @@ def write_evaluation(folder: Path, *, model_run: Path, classes: tuple[str, ...] 
     return folder
 
 
-def build_bundle(place: Path, **model: object) -> Path:
+def build_bundle(place: Path, *, goldens: int = 2, **model: object) -> Path:
     """Model run, evaluation and bundle, published under `place`."""
     model_run = write_model_run(place / "run", **model)
     evaluation = write_evaluation(place / "evaluation", model_run=model_run)
     with publish.publishing(place / "bundle", kind=bundles.BUNDLE, schema_version=bundles.SCHEMA_VERSION) as staging:
-        bundling.build(staging, model_run=model_run, evaluation=evaluation, goldens=2, tolerance=TOLERANCE)
+        bundling.build(staging, model_run=model_run, evaluation=evaluation, goldens=goldens, tolerance=TOLERANCE)
     return place / "bundle"
 
 
@@ -191,6 +195,92 @@ def service(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     settings = ServingSettings(bundle=bundle, state_dir=tmp_path_factory.mktemp("state"), max_body_bytes=1_000_000)
     with running(create_app(settings)) as url:
         yield url
+
+
+def decoders_of(process: int) -> list[int]:
+    """The processes that unpack pictures for one that runs."""
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split() if is_decoder(int(child))]
+
+
+def is_decoder(process: int) -> bool:
+    try:
+        return b"serving.decoder" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def memory_mb_of(process: int) -> float:
+    """Resident; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except OSError:
+        return 0.0
+
+
+class ServiceProcess:
+    """`vizecg serve` as a process of its own.
+
+    Args:
+        folder: its state and its log.
+        settings: without `VIZECG_`.
+    """
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.port = free_port(26000 + os.getpid() % 3000)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = folder / "service.log"
+        variables = {f"VIZECG_{name.upper()}": str(value) for name, value in settings.items()}
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "vizecg", "serve", "--port", str(self.port)],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env={**os.environ, "VIZECG_STATE_DIR": str(folder / "state"), **variables},
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def wait_until_ready(self, *, within_s: float = 90) -> None:
+        until = time.monotonic() + within_s
+        with Client(self.url) as client:
+            while not client.ready():
+                assert self.process.poll() is None, self.said()
+                assert time.monotonic() < until, self.said()
+                time.sleep(0.1)
+
+
+@pytest.fixture
+def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ServiceProcess]]:
+    """Start a service with settings and wait until it is ready."""
+    started: list[ServiceProcess] = []
+
+    def start(**settings: object) -> ServiceProcess:
+        started.append(ServiceProcess(tmp_path_factory.mktemp("service"), **settings))
+        started[-1].wait_until_ready()
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.process.kill()
+        service.process.wait()
+
+
+@pytest.fixture(scope="session")
+def processes() -> SimpleNamespace:
+    """What the kernel knows of them."""
+    return SimpleNamespace(decoders_of=decoders_of, is_decoder=is_decoder, memory_mb_of=memory_mb_of)
+
+
+@pytest.fixture(scope="session")
+def uploads(request: pytest.FixtureRequest) -> int:
+    """How many damaged files are sent."""
+    return int(request.config.getoption("--uploads"))
 
 
 class RegistryOfTests:

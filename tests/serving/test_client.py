@@ -55,3 +55,29 @@ def test_another_program_at_the_address_is_noticed(body):
             assert not client.ready()
         other.shutdown()
         thread.join()
+
+
+def test_a_newer_service_may_say_more(service, page_png, monkeypatch):
+    with Client(service) as client:
+        ask = client._ask
+        monkeypatch.setattr(client, "_ask", lambda *given, **named: ask(*given, **named) | {"said_by_version_9": 1})
+        assert client.predict(page_png).decision == "ok"
+
+
+def test_everything_that_can_be_asked_has_a_method(service, page_png):
+    with Client(service) as client:
+        answer = client.predict(page_png, request_id="mine")
+        explained = client.explain(page_png, labels=["MI", "CD"])
+        assert explained.answer.labels == answer.labels
+        assert explained.films.keys() == {"MI", "CD"}
+        assert explained.page_jpeg.startswith(b"\xff\xd8")
+        assert client.evidence_png(page_png, labels=["MI"]).startswith(b"\x89PNG")
+        first, second = client.predict_batch([page_png, b"text"])
+        assert isinstance(first, Answer)
+        assert first.labels == answer.labels
+        assert isinstance(second, RequestRefused)
+        assert second.status == 415
+        assert client.confirm("mine", labels=["MI"])["labels"] == ["MI"]
+        assert client.diagnostic_report(page_png)["resourceType"] == "DiagnosticReport"
+        with pytest.raises(RequestRefused, match="labels names a class that the model does not know"):
+            client.evidence_png(page_png, labels=["AFIB & MORE"])

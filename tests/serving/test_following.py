@@ -8,6 +8,7 @@ import pytest
 
 from serving.app import create_app
 from serving.metrics import Metrics
+from serving.settings import ServingSettings
 from serving.watcher import ServedModel, Watcher
 from vizecg.client import Client
 from vizecg.registry import BrokenVersion, Registry
@@ -184,6 +185,19 @@ def test_rolling_back_needs_no_download(mlflow_server, following, serve, first, 
         assert client.predict(page_png).labels == labels
 
 
+def test_a_rollback_reaches_the_running_service_within_five_seconds(mlflow_server, following, serve, first, second):
+    as_shipped = following.model_copy(update={"poll_s": ServingSettings.model_fields["poll_s"].default})
+    mlflow_server.promote(first)
+    with serve(create_app(as_shipped)) as url:
+        until(lambda: version_at(url) == first)
+        mlflow_server.promote(second)
+        until(lambda: version_at(url) == second)
+        mlflow_server.promote(first)
+        moved_s = time.monotonic()
+        until(lambda: version_at(url) == first)
+        assert time.monotonic() - moved_s < 5
+
+
 def test_a_broken_version_is_tried_ever_more_rarely_but_another_at_once(
     mlflow_server, following, first, second, monkeypatch
 ):
@@ -209,4 +223,4 @@ def test_a_broken_version_is_tried_ever_more_rarely_but_another_at_once(
     mlflow_server.promote(second)
     watcher.follow_once()
     assert tried[5:] == [second]
-    assert model.readiness().ready
+    assert model.readiness(access="open on loopback").ready

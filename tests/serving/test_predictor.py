@@ -69,7 +69,7 @@ def test_it_abstains_when_no_label_is_clearly_positive(make, tmp_path, page_png)
 
 
 def test_an_answer_names_its_model_and_says_that_it_is_simulated(predictor, bundle, page_png, make):
-    named = predictor.known_as(version="4", alias="champion", run_id="abc")
+    named = predictor.known_as(version="4", alias="champion", run_id="abc", git_sha="0123abc")
     answer = named.predict(page_png, request_id="mine")
     assert answer.request_id == "mine"
     assert answer.model.model_dump() == {
@@ -77,6 +77,8 @@ def test_an_answer_names_its_model_and_says_that_it_is_simulated(predictor, bund
         "version": "4",
         "alias": "champion",
         "run_id": "abc",
+        "git_sha": "0123abc",
+        "data_digest": "1" * 64,
         "bundle_digest": make.digest(bundle),
         "simulated": True,
     }
@@ -142,3 +144,12 @@ def test_pages_of_another_size_are_a_fault_of_the_caller(predictor):
 
 def test_contract_and_file_agree_on_how_outputs_are_read(bundle):
     assert bundles.read(bundle)[1].operating_point == Predictor.load(bundle).operating_point
+
+
+def test_a_margin_says_how_far_a_label_is_from_turning_also_for_answers_from_before_there_was_one(predictor, page_png):
+    answer = predictor.predict(page_png)
+    for label in answer.labels:
+        assert label.margin == pytest.approx(label.probability - label.threshold)
+        assert label.positive == (label.margin >= 0)
+        older = label.model_dump(exclude={"margin"})
+        assert type(label).model_validate(older) == label

@@ -1,11 +1,17 @@
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
+from base64 import b64encode
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
 
+from vizecg.alias_over_http import version_by_alias
 from vizecg.errors import Conflict, InputError
 from vizecg.publish import locked
 from vizecg.registry import BrokenVersion, NoSuchVersion, Registry, RegistryUnavailable
@@ -31,6 +37,83 @@ def test_an_alias_is_resolved_to_a_version_that_stays(mlflow_server, registry, v
     assert pinned.bundle_digest == make.digest(bundle)
     assert pinned.run_id
     assert registry.version(version).bundle_digest == pinned.bundle_digest
+
+
+def test_the_copy_that_is_here_is_found_without_mlflows_client(following, registry, mlflow_server, version):
+    mlflow_server.promote(version)
+    registry.fetch(registry.resolve("champion"))
+    program = (
+        "import sys\n"
+        "from serving.settings import ServingSettings\n"
+        "from vizecg.registry import Registry\n"
+        "registry = Registry(ServingSettings())\n"
+        "pinned = registry.resolve('champion')\n"
+        "assert (registry.fetch(pinned) / 'manifest.json').is_file()\n"
+        "assert 'mlflow' not in sys.modules\n"
+        "print(pinned)\n"
+    )
+    environment = {
+        **os.environ,
+        "VIZECG_STATE_DIR": str(following.state_dir),
+        "VIZECG_TRACKING_URI": following.tracking_uri,
+    }
+    command = [sys.executable, "-c", program]
+    asked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stderr
+    by_client = registry._pin(registry._by_client("champion"), alias="champion")
+    assert asked.stdout.strip() == str(by_client)
+
+
+class Recorder(BaseHTTPRequestHandler):
+    """Notes who asks, and sends them on."""
+
+    elsewhere = ""
+    asked: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_GET(self):
+        self.asked.append((self.path, self.headers["Authorization"]))
+        self.send_response(302)
+        self.send_header("Location", self.elsewhere)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_password_is_sent_where_the_registry_is_and_not_where_it_points(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "alice")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cret")
+    with HTTPServer(("127.0.0.1", 0), Recorder) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        Recorder.elsewhere = f"{address}/elsewhere"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert version_by_alias(address, name="vizecgnet", alias="champion") is None
+        finally:
+            server.shutdown()
+            thread.join()
+    ((path, authorization),) = Recorder.asked
+    assert path == "/api/2.0/mlflow/registered-models/alias?name=vizecgnet&alias=champion"
+    assert authorization == "Basic " + b64encode(b"alice:s3cret").decode()
+
+
+@pytest.mark.parametrize(
+    ("address", "setting"),
+    [
+        pytest.param("sqlite:///mlflow.db", None, id="database"),
+        pytest.param("http://alice:s3cret@127.0.0.1:9", None, id="password-in-the-address"),
+        pytest.param("http://127.0.0.1:9", None, id="nobody-there"),
+        pytest.param(None, "MLFLOW_TRACKING_AWS_SIGV4", id="signed"),
+        pytest.param(None, "MLFLOW_TRACKING_CLIENT_CERT_PATH", id="certificate"),
+    ],
+)
+def test_what_is_not_ordinary_is_left_to_mlflows_client(mlflow_server, version, monkeypatch, address, setting):
+    mlflow_server.promote(version)
+    if setting is not None:
+        monkeypatch.setenv(setting, "true")
+    address = address or mlflow_server.settings.tracking_uri
+    assert version_by_alias(address, name="vizecgnet", alias="champion") is None
 
 
 def test_fetched_files_are_those_that_were_registered(registry, version, bundle):

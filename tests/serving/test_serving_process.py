@@ -1,5 +1,6 @@
 """The service as a process: what it imports, which port it takes, how it ends."""
 
+import http.client
 import json
 import os
 import signal
@@ -8,13 +9,18 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
+from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from serving.server import listen
 from serving.settings import ServingSettings, read_settings
+from vizecg import keys
 from vizecg.client import Client
 from vizecg.errors import InputError
+from vizecg.keys import Scope
 
 PATIENCE_S = 30
 NOT_IN_THE_SERVING_IMAGE = {
@@ -81,6 +87,7 @@ def test_it_answers_and_on_sigterm_finishes_what_it_accepted_and_ends_with_0(sta
             except InputError as error:
                 refused.append(error)
 
+    assert process.stdout.readline() == "anybody on this machine may ask: there are no API keys\n"
     with Client(f"http://127.0.0.1:{port}") as client:
         until = time.monotonic() + PATIENCE_S
         while not client.ready():
@@ -89,7 +96,9 @@ def test_it_answers_and_on_sigterm_finishes_what_it_accepted_and_ends_with_0(sta
     asking = [threading.Thread(target=ask) for _ in range(6)]
     for thread in asking:
         thread.start()
-    time.sleep(0.15)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        while not answers and "vizecg_predictions_waiting 0.0" in client.get("/metrics").text:
+            time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     for thread in asking:
         thread.join()
@@ -110,10 +119,27 @@ def test_it_answers_and_on_sigterm_finishes_what_it_accepted_and_ends_with_0(sta
         pytest.param(
             (), {"VIZECG_POLL_S": "0"}, "vizecg: VIZECG_POLL_S is '0': input should be greater than 0", id="env"
         ),
-        pytest.param(("--host", "203.0.113.1"), {}, "vizecg: cannot listen on 203.0.113.1 port 8000: ", id="address"),
+        pytest.param(
+            ("--host", "203.0.113.1"),
+            {},
+            "vizecg: 203.0.113.1 can be reached from other machines and there are no API keys: make one with ",
+            id="open-door",
+        ),
+        pytest.param(
+            ("--host", "203.0.113.1"),
+            {"VIZECG_API_KEYS_FILE": "KEYS"},
+            "vizecg: cannot listen on 203.0.113.1 port 8000: ",
+            id="address",
+        ),
+        pytest.param(
+            (), {"VIZECG_API_KEYS_FILE": "/nowhere"}, "vizecg: /nowhere cannot be read: no such file", id="keys"
+        ),
     ],
 )
-def test_what_cannot_be_served_is_one_sentence_and_exit_code_2(start, arguments, environment, sentence):
+def test_what_cannot_be_served_is_one_sentence_and_exit_code_2(start, arguments, environment, sentence, tmp_path):
+    if environment.get("VIZECG_API_KEYS_FILE") == "KEYS":
+        keys.issue(tmp_path / "keys.json", scopes=[Scope.PREDICT], now=datetime.now(UTC))
+        environment = {"VIZECG_API_KEYS_FILE": str(tmp_path / "keys.json")}
     process = start(*arguments, **environment)
     _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
@@ -146,3 +172,14 @@ def test_it_listens_on_loopback_unless_told_otherwise(monkeypatch):
     monkeypatch.setenv("VIZECG_PORT", "8123")
     assert read_settings(port=None).port == 8123
     assert read_settings(port=9000).port == 9000
+
+
+def test_a_connection_that_was_idle_for_as_long_as_callers_keep_one_is_still_answered(start_service, bundle):
+    service = start_service(bundle=bundle)
+    with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE_S)) as caller:
+        for pause_s in (httpx.Limits().keepalive_expiry + 1, 0):
+            caller.request("GET", "/health")
+            reply = caller.getresponse()
+            assert (reply.status, json.loads(reply.read())) == (200, {"status": "ok"})
+            assert caller.sock is not None, "the service has closed it"
+            time.sleep(pause_s)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vizecg.labels import slug
 from vizecg.metrics.calibration import Bools, Floats
@@ -44,13 +45,13 @@ class Risk:
     class_error_rates: tuple[float | None, ...]
 
 
-def risk_at(labels: Bools, probabilities: Floats, *, thresholds: Sequence[float], abstain_margin: float) -> Risk:
+def risk_at(labels: Bools, probabilities: Floats, *, thresholds: ArrayLike, abstain_margin: float) -> Risk:
     """Measure the answered records at one margin.
 
     Args:
         labels: (records, classes).
         probabilities: same shape, calibrated.
-        thresholds: of each class.
+        thresholds: (classes,), or (records, classes) where folds have their own.
         abstain_margin: see `Risk`.
     """
     cuts = np.asarray(thresholds)
@@ -67,7 +68,7 @@ def risk_at(labels: Bools, probabilities: Floats, *, thresholds: Sequence[float]
     )
 
 
-def risk_coverage(labels: Bools, probabilities: Floats, *, thresholds: Sequence[float]) -> list[Risk]:
+def risk_coverage(labels: Bools, probabilities: Floats, *, thresholds: ArrayLike) -> list[Risk]:
     """Answer everybody, then ever fewer, a hundredth of the records at a time, the least clear first.
 
     Returns:
@@ -81,7 +82,13 @@ def risk_coverage(labels: Bools, probabilities: Floats, *, thresholds: Sequence[
 
 
 def write_sweeps(
-    folder: Path, *, labels: Bools, probabilities: Floats, codes: Sequence[str], thresholds: Sequence[float]
+    folder: Path,
+    *,
+    labels: Bools,
+    probabilities: Floats,
+    codes: Sequence[str],
+    thresholds: ArrayLike,
+    in_use: Sequence[float],
 ) -> None:
     """Write `threshold_sweep.csv` and `risk_coverage.csv`.
 
@@ -90,13 +97,14 @@ def write_sweeps(
         labels: (records, classes).
         probabilities: same shape, calibrated.
         codes: names of the classes, in column order.
-        thresholds: those in use; each has a row of its own in the sweep, `in_use` being 1.
+        thresholds: what each record was cut at, as in `risk_at`.
+        in_use: those that are served; each has a row of its own in the sweep, `in_use` being 1.
     """
     with (folder / SWEEP_FILE).open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(["class", "threshold", "in_use", "called", *_SWEPT_METRICS])
         for k, code in enumerate(codes):
-            writer.writerows(_sweep(labels[:, k], probabilities[:, k], code=code, in_use=thresholds[k]))
+            writer.writerows(_sweep(labels[:, k], probabilities[:, k], code=code, in_use=in_use[k]))
     with (folder / RISK_FILE).open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         names = ["abstain_margin", "records", "answered_share", "error_rate", "mismatch_rate"]

@@ -7,6 +7,7 @@ from vizecg.answer import DISCLAIMER, SIMULATED_NOTE
 from vizecg.bundle import Contract
 from vizecg.model_card.front_matter import front_matter
 from vizecg.model_card.tripod import Told, checklist
+from vizecg.protocol import CROSS, FOLDS, words_of
 from vizecg.public import is_ptbxl
 from vizecg.report import Slice
 
@@ -52,7 +53,7 @@ def write(
         _data(contract, scores=scores, description=description),
         _scores(contract, scores=scores),
         *([calibration] if calibration else []),
-        *([_parts_of_records(slices)] if slices else []),
+        *([_parts_of_records(slices, scored_on=words_of(scores).scored_on)] if slices else []),
         _reading(contract, scores=scores),
         _origin(contract, description=description),
         _limits(contract, description=description),
@@ -86,12 +87,22 @@ def _data(contract: Contract, *, scores: dict[str, Any], description: dict[str, 
     paper = f", {on_paper:,} of them on paper alone" if on_paper else ""
     left_out = description.get("learned_from", {}).get("pages_left_out", 0)
     unread = f" Pages not learned from, because the intake took them for no ECG: {left_out:,}." if left_out else ""
+    roles = (
+        f"fold 9 chose calibration and thresholds, fold 10 ({scores['records']:,} records) scored it"
+        if _protocol(scores) == FOLDS
+        else f"fold 9 chose the epoch where the best was taken; all ten ({scores['records']:,} records) chose "
+        "calibration and thresholds, and were scored, out of fold"
+    )
     return f"""## Data
 
 From {_population(description["source"], simulated=contract.simulated)}. Folds 1 to 8 taught it ({number}{paper}), \
-fold 9 chose calibration and thresholds, fold 10 ({scores["records"]:,} records) scored it; no patient is in two of \
-them. The labels are the statements of the source, as the task {contract.task} groups them; a record without a label \
-of the task is neither learned from nor scored.{unread}"""
+{roles}; no patient is in two of them. The labels are the statements of the source, as the task {contract.task} \
+groups them; a record without a label of the task is neither learned from nor scored.{unread}"""
+
+
+def _protocol(scores: Mapping[str, Any]) -> str:
+    """Older evaluations know one."""
+    return str(scores.get("protocol", FOLDS))
 
 
 def _scores(contract: Contract, *, scores: dict[str, Any]) -> str:
@@ -107,14 +118,32 @@ def _scores(contract: Contract, *, scores: dict[str, Any]) -> str:
         found = scores["classes"][entry.code]
         rows.append(f"| {entry.code}, {entry.name} | {found.get('positives', '')} | {_cells(found, shown)} |")
     table = "\n".join(rows)
+    how = (
+        "records of fold 10, never used in training"
+        if _protocol(scores) == FOLDS
+        else "records of all ten folds, each asked of a network that had not learned from its fold"
+    )
     return f"""## How good it is
 
-On {scores["records"]}{of} records of fold 10, never used in training; 95 % intervals by bootstrap over patients. \
-{_left_out(scores)}
+On {scores["records"]}{of} {how}; 95 % intervals by bootstrap over patients. {_left_out(scores)}{_of_recipe(scores)}
 
 | class | cases | {" | ".join(_HEADINGS[name] for name in shown)} |
 |---|---|{"---|" * len(shown)}
 {table}"""
+
+
+def _of_recipe(scores: Mapping[str, Any]) -> str:
+    """Out of fold, who was scored is not who is served."""
+    if _protocol(scores) != CROSS:
+        return ""
+    found = scores["served_network"]
+    served, other = (_cells(found[block], ("auroc",)) for block in ("macro", "out_of_fold_macro"))
+    ends = (found[f"difference{end}"] for end in ("", "_low", "_high"))
+    return (
+        f"\n\n{words_of(scores).summary} On the {found['records']:,} records of fold 10, which it has not learned "
+        f"from, the network that is served has a macro AUROC of {served}, the one of the ten that has not either "
+        f"{other}; the difference is {_interval(*ends)}."
+    )
 
 
 def _left_out(scores: dict[str, Any]) -> str:
@@ -138,17 +167,19 @@ def _calibration(contract: Contract, *, scores: dict[str, Any]) -> str:
     if not shown:
         return ""
     rows = "\n".join(f"| {code} | {_cells(found, shown)} |" for code, found in entries.items())
+    words = words_of(scores)
     return f"""## Calibration
 
-Fitted on fold 9, measured on fold 10. A slope below 1 says that probabilities are too extreme. The calibration error \
-(ECE) of a finite set is never 0: read it against that of a perfect model, where it stands beside it.
+Fitted on {words.fitted_on}, measured on {words.scored_on}. A slope below 1 says that probabilities are too extreme. \
+The calibration error (ECE) of a finite set is never 0: read it against that of a perfect model, where it stands \
+beside it.
 
 | class | {" | ".join(_CALIBRATION[name] for name in shown)} |
 |---|{"---|" * len(shown)}
 {rows}"""
 
 
-def _parts_of_records(slices: Sequence[Slice]) -> str:
+def _parts_of_records(slices: Sequence[Slice], *, scored_on: str) -> str:
     scored = [part for part in slices if part.value is not None]
     rows = "\n".join(
         f"| {_plain(part.group)} | {_plain(part.name)} | {part.records} | {_interval(part.value, part.low, part.high)} "
@@ -158,7 +189,7 @@ def _parts_of_records(slices: Sequence[Slice]) -> str:
     small = len(slices) - len(scored)
     return f"""## Parts of the records
 
-Macro AUROC of each part of fold 10 that is large enough; too small were {small}. p is that of no difference to \
+Macro AUROC of each part that is large enough, on {scored_on}; too small were {small}. p is that of no difference to \
 the other records, corrected for how many parts were asked about.
 
 | of | part | records | macro AUROC | p |
@@ -181,10 +212,11 @@ def _reading(contract: Contract, *, scores: dict[str, Any]) -> str:
     refused = scores.get("refused_by_intake")
     return f"""## How its answer is read
 
-A label is positive when its calibrated probability reaches its threshold. Calibration and thresholds come from fold 9\
-{f" ({fitted} records)" if fitted else ""}: thresholds were chosen on its calibrated probabilities\
+A label is positive when its calibrated probability reaches its threshold. Calibration and thresholds come from \
+{words_of(point.fitted_on).fitted_on}{f" ({fitted} records)" if fitted else ""}: thresholds were chosen on its \
+calibrated probabilities\
 {_rule(point.fitted_on)}.{_pooled(point.pooled_thresholds)} The model abstains where no label is at least \
-{point.abstain_margin:g} above its threshold.{_refused(refused)}
+{point.abstain_margin:g} above its threshold.{_refused(refused, scores=scores)}
 
 | class | threshold |
 |---|---|
@@ -207,10 +239,12 @@ def _pooled(codes: Sequence[str]) -> str:
     return f" Too rare for a threshold of their own, these share one: {', '.join(codes[:_MOST_NAMED])}{more}."
 
 
-def _refused(number: int | None) -> str:
+def _refused(number: int | None, *, scores: Mapping[str, Any]) -> str:
     told = " A picture that the intake takes for no ECG gets no answer"
     if number is None:
         return f"{told}."
+    if _protocol(scores) == CROSS:
+        return f"{told}; of the standard pages these were {number}, neither learned from nor scored."
     return f"{told}; of the pages of fold 10 these were {number}, scored all the same."
 
 

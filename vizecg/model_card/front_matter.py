@@ -6,6 +6,7 @@ from typing import Any, Final
 import yaml
 
 from vizecg.bundle import Contract
+from vizecg.protocol import words_of
 from vizecg.public import is_ptbxl
 
 LICENCE: Final = "apache-2.0"
@@ -33,15 +34,19 @@ def front_matter(contract: Contract, *, scores: Mapping[str, Any], source: Mappi
         "metrics": [_METRICS[name][0] for name in measured],
     }
     if measured:
-        content["model-index"] = [{"name": contract.model_name, "results": [_result(contract, measured, content)]}]
+        content["model-index"] = [
+            {"name": contract.model_name, "results": [_result(contract, measured, content, scores=scores)]}
+        ]
     return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}---"
 
 
-def _result(contract: Contract, measured: Mapping[str, float], content: Mapping[str, Any]) -> dict[str, Any]:
+def _result(
+    contract: Contract, measured: Mapping[str, float], content: Mapping[str, Any], *, scores: Mapping[str, Any]
+) -> dict[str, Any]:
     names = content["datasets"]
     return {
         "task": {"type": "image-classification", "name": f"printed 12-lead ECG, {contract.task}"},
-        "dataset": {"type": names[0], "name": " + ".join(names), "split": "fold 10"},
+        "dataset": {"type": names[0], "name": " + ".join(names), "split": words_of(scores).scored_on},
         "metrics": [
             {"type": _METRICS[name][0], "name": _METRICS[name][1], "value": round(value, 6)}
             for name, value in measured.items()

@@ -20,6 +20,7 @@ from vizecg.models.baselines.rivals import ImageRival, SignalRival
 from vizecg.models.baselines.xresnet1d101 import XResNet1d101
 from vizecg.models.initial import load_initial
 from vizecg.models.network import Network
+from vizecg.models.signal_teacher import SignalTeacher
 from vizecg.models.vizecgnet import VizECGNet
 from vizecg.page.catalogue import STANDARD
 from vizecg.recipe import ModelConfig
@@ -62,6 +63,7 @@ def _resnet50(labels: int) -> ResNet:
 BUILDERS: Final[Mapping[str, Builder]] = MappingProxyType(
     {
         "vizecgnet": lambda config, labels: VizECGNet(config, labels=labels),
+        "vizecgnet_signal": lambda config, labels: SignalTeacher(config, labels=labels),
         "resnet1d_wang": _reading_signals(ResNet1dWang),
         "resnet1d_wang_as_printed": _as_printed,
         "xresnet1d101": _reading_signals(XResNet1d101),

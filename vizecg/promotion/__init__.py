@@ -7,9 +7,12 @@ from vizecg.promotion.evidence import gather_evidence
 from vizecg.promotion.ledger import Entry, Ledger
 from vizecg.promotion.moves import (
     NEWEST,
+    AliasLook,
     Outcome,
+    approve,
     finish_interrupted,
     history,
+    look_at_champion,
     nominate,
     promote,
     put_back,
@@ -19,14 +22,17 @@ from vizecg.promotion.versions import VersionSummary, list_versions
 
 __all__ = [
     "NEWEST",
+    "AliasLook",
     "Entry",
     "Ledger",
     "Outcome",
     "VersionSummary",
+    "approve",
     "finish_interrupted",
     "gather_evidence",
     "history",
     "list_versions",
+    "look_at_champion",
     "nominate",
     "promote",
     "put_back",

@@ -25,7 +25,8 @@ from vizecg.errors import Conflict, InputError
 from vizecg.settings import MODEL_NAME
 
 Action = Literal["promote", "rollback"]
-State = Literal["pending", "committed", "reverted", "refused"]
+State = Literal["pending", "committed", "reverted", "refused", "waiting"]
+"""`waiting`: the gates let it through, and a person has yet to approve it; nobody else is held up by that."""
 
 # Moving an alias takes two requests of seconds each: what is pending for longer was left behind.
 LEASE: Final = timedelta(minutes=5)
@@ -170,6 +171,10 @@ class Ledger:
     def refuse(self, move: Move, *, head: Head, previous: tuple[str, str] | None) -> Entry:
         """Write down a move that the gates refused; raises as `begin` does."""
         return self._insert(move, head=head, previous=previous, state="refused")
+
+    def wait(self, move: Move, *, head: Head, previous: tuple[str, str] | None) -> Entry:
+        """Write down a move that waits for a person's approval; raises as `begin` does."""
+        return self._insert(move, head=head, previous=previous, state="waiting")
 
     def finish(self, entry: Entry, *, state: Literal["committed", "reverted"]) -> Entry:
         """End a pending move.

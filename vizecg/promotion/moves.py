@@ -5,6 +5,7 @@ anywhere in between leaves a row that says what it was about, and the next one
 ends it: committed when the alias was moved, reverted when it was not.
 """
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,14 +13,18 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from vizecg import bundle as bundles
-from vizecg import tracking
+from vizecg import shadow, tracking
 from vizecg.errors import Conflict, InputError
 from vizecg.gates import Candidate, Evidence, Params, Verdict, judge
 from vizecg.promotion.ledger import Action, Entry, Head, Ledger, Move, lineage_of, withdrawn_by
+from vizecg.publish import to_json
 from vizecg.registry import DIGEST_TAG, BrokenVersion, NoSuchVersion, PinnedVersion, Registry
 from vizecg.settings import CHALLENGER, CHAMPION, MODEL_NAME, Settings, shown
+from vizecg.shadow import Agreement
 
 NEWEST: Final = "newest"
+GATES_FOLDER: Final = "gates"
+"""Where verdicts lie among the artefacts of a version's run."""
 
 Gather = Callable[[Path, Path | None], Evidence]
 """Folders of challenger and champion (None when it cannot be run) -> what both say about the same pages."""
@@ -30,14 +35,14 @@ class Outcome:
     """What a promotion or rollback came to.
 
     Attributes:
-        state: `committed`, `refused` by the gates, or `already champion`.
+        state: `committed`, `refused` by the gates, `waiting` for a person's approval, or `already champion`.
         sequence: of the ledger's row; None when none was needed.
         verdict: of the gates; None for a rollback.
         notes: what else was found and done, in sentences.
     """
 
     action: Action
-    state: Literal["committed", "refused", "already champion"]
+    state: Literal["committed", "refused", "waiting", "already champion"]
     version: str
     bundle_digest: str
     previous_version: str | None
@@ -56,10 +61,13 @@ class Outcome:
         name = f"{MODEL_NAME} version {self.version}"
         if self.state == "already champion":
             return f"{name} is already champion"
+        if self.state == "waiting":
+            return f"{name} passed the gates and waits for a person: `vizecg approve {self.version} --reason …`"
         if self.state == "refused" and self.verdict is not None:
             return f"{name} was refused: " + "; ".join(row.sentence for row in self.verdict.refusals)
         instead = f" instead of version {self.previous_version}" if self.previous_version else ""
-        return f"{name} is champion now{instead}"
+        against = f", {self.verdict.sentence}" if self.verdict is not None and self.verdict.overridden else ""
+        return f"{name} is champion now{instead}{against}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +89,11 @@ def promote(
     actor: str,
     reason: str = "",
     automatic: bool = False,
+    override: bool = False,
 ) -> Outcome:
     """Hold a version against the champion, and make it the champion when no gate says no.
+
+    With `params.approval` it waits for `approve` instead; an override is a person's word already.
 
     Args:
         settings: which registry, which ledger.
@@ -93,12 +104,15 @@ def promote(
         reason: why, for the ledger.
         automatic: no person has chosen this version, so one that was rolled back
             stays back; `newest` is no person's choice either.
+        override: make it the champion against the gates, but for those that no reason mends.
 
     Raises:
         InputError: the registry or the ledger does not answer, there is no such
-            version, or its files are not what was registered.
+            version, its files are not what was registered, or there is no reason for an override.
         Conflict: somebody else is promoting, was first, or has moved the alias by hand.
     """
+    if override and not reason.strip():
+        raise InputError("an override goes against the gates, so it needs a reason for the ledger: --reason TEXT")
     ledger, registry = Ledger(settings.ledger_url), Registry(settings)
     finish_interrupted(settings)
     head = ledger.head()
@@ -123,8 +137,11 @@ def promote(
     evidence = replace(
         _with_champion_that_is_gone(evidence, champion=champion),
         withdrawn=_withdrawn(ledger.entries(), pinned) if automatic or version == NEWEST else None,
+        shadow=_shadowed(settings, champion=champion, challenger=pinned),
     )
     verdict = judge(evidence, params=params)
+    if override:
+        verdict = verdict.overriding()
     move = Move(
         action="promote",
         version=pinned.version,
@@ -138,7 +155,58 @@ def promote(
         },
         verdict=verdict.to_dict(),
     )
-    return _decide(settings, ledger, head=head, champion=champion, move=move, verdict=verdict, notes=(*notes, *gone))
+    waits = params.approval and verdict.allowed and not verdict.overridden
+    outcome = _decide(
+        settings, ledger, head=head, champion=champion, move=move, verdict=verdict, waits=waits, notes=(*notes, *gone)
+    )
+    return _with_verdict_kept(settings, outcome, pinned=pinned)
+
+
+def approve(settings: Settings, *, version: str, actor: str, reason: str) -> Outcome:
+    """Make a version the champion that the gates have let through and that waits for a person.
+
+    Raises:
+        InputError: it does not wait, its files are damaged, or registry or ledger do not answer.
+        Conflict: another champion has come since it was judged, or somebody else is promoting.
+    """
+    ledger = Ledger(settings.ledger_url)
+    finish_interrupted(settings)
+    head = ledger.head()
+    _refuse_if_pending(head)
+    pinned = _find(settings, version)
+    champion, notes = _champion(settings, head)
+    judged = next((entry for entry in reversed(ledger.entries()) if entry.bundle_digest == pinned.bundle_digest), None)
+    if judged is None or judged.state != "waiting":
+        raise InputError(f"{MODEL_NAME} version {pinned.version} waits for nobody; see `vizecg models history`")
+    if (champion.bundle_digest if champion else None) != judged.expected_champion:
+        raise Conflict(
+            f"{MODEL_NAME} version {pinned.version} was held against version {judged.previous_version or 'none'}, and "
+            f"version {champion.version if champion else 'none'} is champion now; hold it against that one by "
+            "`vizecg promote`"
+        )
+    Registry(settings).fetch(pinned)
+    move = Move(
+        action="promote",
+        version=pinned.version,
+        bundle_digest=pinned.bundle_digest,
+        actor=actor,
+        reason=reason,
+        identity=judged.identity,
+        verdict={**judged.verdict, "approved": {"promotion": judged.sequence, "asked_by": judged.actor}},
+    )
+    entry = ledger.begin(move, head=head, previous=(champion.version, champion.bundle_digest) if champion else None)
+    _carry_out(settings, ledger, entry, pinned=pinned)
+    _drop_challenger(settings, pinned.bundle_digest)
+    return Outcome(
+        action="promote",
+        state="committed",
+        version=pinned.version,
+        bundle_digest=pinned.bundle_digest,
+        previous_version=champion.version if champion else None,
+        sequence=entry.sequence,
+        verdict=None,
+        notes=notes,
+    )
 
 
 def rollback(settings: Settings, *, actor: str, reason: str) -> Outcome:
@@ -217,6 +285,35 @@ def finish_interrupted(settings: Settings) -> Entry | None:
     return ledger.finish(pending, state="committed" if moved else "reverted")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasLook:
+    """Whether the champion's alias stands where the ledger says, in a sentence that holds what to do if not."""
+
+    as_ledger: bool
+    sentence: str
+
+
+def look_at_champion(settings: Settings, *, put_it_back: bool) -> AliasLook:
+    """Hold the champion's alias against the ledger; one that was moved by hand is put back when asked.
+
+    Raises:
+        InputError: registry or ledger do not answer, or the ledger's champion is gone.
+    """
+    if put_it_back and (done := put_back(settings)) is not None:
+        return AliasLook(as_ledger=True, sentence=done)
+    said = Ledger(settings.ledger_url).head().champion
+    now = tracking.aliased(settings, alias=CHAMPION)
+    alias = f"{MODEL_NAME}@{CHAMPION}"
+    if said is None:
+        answer = f"{alias} is version {now.version}, from before the ledger" if now else "none yet; `vizecg promote`"
+        return AliasLook(as_ledger=True, sentence=answer)
+    if now is not None and now.bundle_digest == said.bundle_digest:
+        return AliasLook(as_ledger=True, sentence=f"{alias} is version {now.version}, as the ledger says")
+    advice = "`vizecg doctor --put-back` lets the ledger decide"
+    was = f"is version {now.version}" if now else "is not set"
+    return AliasLook(as_ledger=False, sentence=f"{alias} {was}, the ledger says version {said.version}: {advice}")
+
+
 def put_back(settings: Settings) -> str | None:
     """Let the alias `champion` point again at what the ledger says.
 
@@ -246,18 +343,23 @@ def _decide(
     champion: _Champion | None,
     move: Move,
     verdict: Verdict,
+    waits: bool,
     notes: Sequence[str],
 ) -> Outcome:
     previous = (champion.version, champion.bundle_digest) if champion else None
-    if verdict.allowed:
+    state: Literal["committed", "refused", "waiting"]
+    if waits:
+        entry, state = ledger.wait(move, head=head, previous=previous), "waiting"
+    elif verdict.allowed:
         entry = ledger.begin(move, head=head, previous=previous)
         _carry_out(settings, ledger, entry, pinned=_pin_digest(settings, move.bundle_digest, number=move.version))
         _drop_challenger(settings, move.bundle_digest)
+        state = "committed"
     else:
-        entry = ledger.refuse(move, head=head, previous=previous)
+        entry, state = ledger.refuse(move, head=head, previous=previous), "refused"
     return Outcome(
         action="promote",
-        state="committed" if verdict.allowed else "refused",
+        state=state,
         version=move.version,
         bundle_digest=move.bundle_digest,
         previous_version=champion.version if champion else None,
@@ -275,6 +377,25 @@ def _carry_out(settings: Settings, ledger: Ledger, entry: Entry, *, pinned: Pinn
         with suppress(InputError):  # the first error is the one to tell; without this the lease ends it
             ledger.abandon(entry)
         raise
+
+
+def _with_verdict_kept(settings: Settings, outcome: Outcome, *, pinned: PinnedVersion) -> Outcome:
+    """Keep the gates' table with the version's run; the ledger has it already, so a store that is away costs a note."""
+    if outcome.verdict is None or pinned.run_id is None:
+        return outcome
+    # Here alone, for a rollback prints no table.
+    from vizecg.promotion.tables import verdict_markdown
+
+    heading = f"Version {outcome.version}: {outcome.state}"
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [Path(scratch) / f"promotion-{outcome.sequence}.{kind}" for kind in ("json", "md")]
+        files[0].write_text(to_json(outcome.verdict.to_dict()), encoding="utf-8")
+        files[1].write_text(verdict_markdown(outcome.verdict, heading=heading), encoding="utf-8")
+        try:
+            tracking.attach(settings, run_id=pinned.run_id, files=files, place=GATES_FOLDER)
+        except InputError as error:
+            return replace(outcome, notes=(*outcome.notes, f"the gates' table is in the ledger alone: {error}"))
+    return outcome
 
 
 def _champion(settings: Settings, head: Head) -> tuple[_Champion | None, tuple[str, ...]]:
@@ -335,6 +456,12 @@ def _with_champion_that_is_gone(evidence: Evidence, *, champion: _Champion | Non
         probabilities=None,
     )
     return replace(evidence, champion=known)
+
+
+def _shadowed(settings: Settings, *, champion: _Champion | None, challenger: PinnedVersion) -> Agreement | None:
+    if champion is None:
+        return None
+    return shadow.read(settings.shadow_folder, champion=champion.bundle_digest, challenger=challenger.bundle_digest)
 
 
 def _find(settings: Settings, version: str) -> PinnedVersion:

@@ -8,14 +8,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from vizecg.gates import MACRO_FLOOR, Row, Verdict, versus
+from vizecg.gates import LOST, MACRO_FLOOR, Row, Verdict, versus
 
 if TYPE_CHECKING:
     from vizecg.promotion.ledger import Entry
     from vizecg.promotion.versions import VersionSummary
 
 _COLOUR: Final = {"pass": "green", "fail": "bold red", "not enough data": "yellow", "not applicable": "dim"}
-_STATE_COLOUR: Final = {"committed": "green", "refused": "red", "reverted": "yellow", "pending": "bold yellow"}
+_STATE_COLOUR: Final = {
+    "committed": "green",
+    "refused": "red",
+    "reverted": "yellow",
+    "pending": "bold yellow",
+    "waiting": "bold yellow",
+}
 
 
 def verdict_table(verdict: Verdict) -> RenderableType:
@@ -91,7 +97,7 @@ def history_table(entries: "Sequence[Entry]") -> Table:
         table.add_row(
             str(entry.sequence),
             f"{entry.created_at:%Y-%m-%d %H:%M}",
-            entry.action,
+            f"{entry.action} (override)" if entry.verdict.get("overridden") else entry.action,
             Text(entry.state, style=_STATE_COLOUR[entry.state]),
             f"{entry.version}{instead}",
             entry.bundle_digest[:12],
@@ -113,7 +119,7 @@ def _limit(row: Row) -> str:
 
 
 def _compares(row: Row) -> bool:
-    return row.gate.endswith(versus(""))
+    return row.gate.endswith(versus("")) or row.gate.startswith(LOST)
 
 
 def _number(value: float | str | None, *, signed: bool) -> str:

@@ -15,6 +15,7 @@ from vizecg.errors import InputError
 SLICES_FILE: Final = "slices.json"
 COVERAGE_FILE: Final = "risk_coverage.csv"
 ROBUSTNESS_FILE: Final = "robustness.csv"
+PAPER_FILE: Final = "paper.csv"
 CONTROLS_FILE: Final = "controls.json"
 
 
@@ -54,6 +55,19 @@ class Robustness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """Macro AUROC of pages of one layout or paper speed, minus that of standard pages; `reason` why there is none."""
+
+    kind: str
+    value: str
+    records: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """A sceptic's question, its answer, what a sound model's is, and whether they agree; None where nobody can say."""
 
@@ -83,6 +97,7 @@ class Beside:
     slices: tuple[Slice, ...] = ()
     coverage: tuple[CoveragePoint, ...] = ()
     robustness: tuple[Robustness, ...] = ()
+    papers: tuple[Paper, ...] = ()
     controls: tuple[Asked, ...] = ()
     textbook: tuple[Textbook, ...] = ()
     history: Mapping[str, Sequence[tuple[float, float]]]
@@ -115,6 +130,18 @@ def read_beside(folder: Path, *, curves: Path | None = None) -> Beside:
             )
             for row in _rows(folder / ROBUSTNESS_FILE, columns=("style", "camera", "difference"))
             if row["difference"]
+        ),
+        papers=tuple(
+            Paper(
+                kind=row["kind"],
+                value=row["value"],
+                records=int(row["records"]),
+                difference=_optional(row["difference"]),
+                low=_optional(row["low"]),
+                high=_optional(row["high"]),
+                reason=row["reason"],
+            )
+            for row in _rows(folder / PAPER_FILE, columns=("kind", "value", "records", "difference", "reason"))
         ),
         **_controls(folder / CONTROLS_FILE),
         history=_history(curves) if curves is not None else {},

@@ -131,7 +131,7 @@ def _draw_sweep(axes: "Axes", scored: Scored, k: int, *, first: bool) -> None:
 
 
 def _draw_confusion(axes: "Axes", scored: Scored, k: int, *, first: bool) -> None:
-    counted = confusion(scored.labels[:, k], scored.probabilities[:, k] >= scored.thresholds[k])
+    counted = confusion(scored.labels[:, k], scored.called[:, k])
     counts = np.array([[counted.rightly_not, counted.false_alarms], [counted.missed, counted.found]])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from vizecg import intake
+from vizecg.evidence_map import field_of, overlaid
 from vizecg.pages import PageRecipe, upload_of
 from vizecg.public import public_sources
 from vizecg.report.scored import Scored
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 MOST_SHOWN: Final = 6
 PICTURE_WIDTH_PX: Final = 960
 JPEG_QUALITY: Final = 72
-_STRONGEST: Final = 0.65
-# Above 1, so that a weak tint all over does not hide where the strong places are.
-_CONTRAST: Final = 1.5
-# What speaks for a class, and what against it: told apart by colour-blind readers.
-FOR: Final = (213, 94, 0)
-AGAINST: Final = (0, 114, 178)
 # A probability of 0 for what is true would be an infinite loss, and hide how wrong the others are.
 _LEAST_PROBABILITY: Final = 1e-6
 
@@ -91,7 +85,7 @@ def worst_mistakes(
         most: how many are drawn.
     """
     losses = record_losses(scored)
-    wrong = ((scored.probabilities >= scored.thresholds) != (scored.labels == 1)).any(axis=1)
+    wrong = (scored.called != (scored.labels == 1)).any(axis=1)
     allowed = _may_be_shown(record_set)[rows]
     worst = sorted(np.flatnonzero(wrong & allowed).tolist(), key=lambda at: (-losses[at].sum(), at))[:most]
     return Mistakes(
@@ -113,23 +107,6 @@ def record_losses(scored: Scored) -> NDArray[np.float64]:
     return losses
 
 
-def overlaid(page: NDArray[np.uint8], evidence: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Tint a page as its evidence has it; ink stays black, as under a coloured film.
-
-    Args:
-        page: (height, width, 3).
-        evidence: (h, w), above 0 where the page speaks for the class and below where against; the strongest place of
-            this page gets the fullest colour.
-    """
-    size = (page.shape[1], page.shape[0])
-    strongest = max(float(np.abs(evidence).max()), 1e-9)
-    smooth = cv2.resize(evidence.astype(np.float32) / strongest, size, interpolation=cv2.INTER_LINEAR)
-    film = np.where(smooth[..., np.newaxis] > 0, FOR, AGAINST) / 255
-    strength = _STRONGEST * np.abs(smooth)[..., np.newaxis] ** _CONTRAST
-    tinted = page * (1 - strength * (1 - film))
-    return np.asarray(np.clip(np.rint(tinted), 0, 255), dtype=np.uint8)
-
-
 def _may_be_shown(record_set: "RecordSet") -> NDArray[np.bool_]:
     """(records,) drawn from a signal, and of a public source."""
     public = record_set.table["source"].isin(public_sources(record_set.source)).to_numpy(dtype=bool)
@@ -149,7 +126,7 @@ def _mistake(
     classes = tuple(
         Said(code=code, written=bool(written), probability=float(probability), threshold=float(threshold))
         for code, written, probability, threshold in zip(
-            scored.codes, scored.labels[at], scored.probabilities[at], scored.thresholds, strict=True
+            scored.codes, scored.labels[at], scored.probabilities[at], scored.used[at], strict=True
         )
     )
     wrong = [k for k, said in enumerate(classes) if said.positive != said.written]
@@ -168,20 +145,11 @@ def _picture(data: bytes, *, column: int, network: "ImageModel") -> bytes:
     """The part of a page that the model sees, in its own colours, with one class's evidence over it."""
     taken = intake.normalise(intake.open_upload(data), spec=network.spec)
     evidence = network.run(taken.canonical[np.newaxis]).evidence[0, column]
-    page = _rgb(intake.decode(data))
-    factor = PICTURE_WIDTH_PX / network.spec.width_px
-    size = (PICTURE_WIDTH_PX, round(network.spec.height_px * factor))
-    enlarged = np.diag([factor, factor, 1.0]) @ taken.homography
-    field = cv2.warpPerspective(page, enlarged, size, flags=cv2.INTER_AREA, borderValue=(255, 255, 255))
+    page = intake.Picture.of(intake.decode(data))
+    field = field_of(page, taken, spec=network.spec, width_px=PICTURE_WIDTH_PX)
     encoded = io.BytesIO()
-    Image.fromarray(overlaid(np.asarray(field, dtype=np.uint8), evidence)).save(
-        encoded, "JPEG", quality=JPEG_QUALITY, optimize=False
-    )
+    Image.fromarray(overlaid(field, evidence)).save(encoded, "JPEG", quality=JPEG_QUALITY, optimize=False)
     return encoded.getvalue()
-
-
-def _rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return picture if picture.ndim == 3 else np.repeat(picture[:, :, np.newaxis], 3, axis=2)
 
 
 def most_telling(mistake: Mistake, *, most: int) -> Sequence[Said]:

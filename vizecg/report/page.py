@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vizecg.labels import LabelClass
+from vizecg.protocol import BY_THE_SERVED, FOLDS, words_of
 from vizecg.report import tables
 from vizecg.report.beside import Beside, read_beside
 from vizecg.report.beside_figures import write_beside_figures
@@ -82,10 +83,11 @@ def render_page(
         _heading(content)
         + _tiles(content, names=names)
         + _left_out(content)
+        + _served(content)
         + _section("By class", tables.class_table(content, names=names))
         + _forest(content, names=names)
         + _figures(scored)
-        + _thresholds(scored, point=point)
+        + _thresholds(scored, point=point, fitted_on=words_of(content).fitted_on)
         + _calibration(content, scored=scored)
         + _slices(beside, content=content)
         + _coverage(beside, content=content)
@@ -105,7 +107,8 @@ def _heading(content: Mapping[str, Any]) -> str:
         if content.get("simulated")
         else ""
     )
-    return f"<header><h1>How good is the model?</h1>{simulated}{_headline(content)}</header>"
+    protocol = f"<p class=note>{escape(words_of(content).summary)}</p>"
+    return f"<header><h1>How good is the model?</h1>{simulated}{_headline(content)}{protocol}</header>"
 
 
 def _headline(content: Mapping[str, Any]) -> str:
@@ -123,14 +126,15 @@ def _headline(content: Mapping[str, Any]) -> str:
 
 
 def _tiles(content: Mapping[str, Any], *, names: Mapping[str, str]) -> str:
-    tiles = [(f"{content['records']:,}", f"records of fold {content.get('fold', 10)}")]
+    tiles = [(f"{content['records']:,}", f"records of {words_of(content).scored_on}")]
     if "patients" in content:
         tiles.append((f"{content['patients']:,}", "patients"))
     tiles.append((f"{len(content['macro_classes'])} of {len(names)}", "classes in the macro"))
     if content.get("exact_match") is not None:
         tiles.append((f"{content['exact_match']:.0%}", "records with every class right"))
     if content.get("refused_by_intake"):
-        tiles.append((f"{content['refused_by_intake']:,}", "pages taken for no ECG, scored all the same"))
+        done = "scored all the same" if content.get("protocol", FOLDS) == FOLDS else "neither learned from nor scored"
+        tiles.append((f"{content['refused_by_intake']:,}", f"pages taken for no ECG, {done}"))
     if content.get("on_paper"):
         tiles.append((f"{content['on_paper']:,}", "records that came on paper"))
     return f'<ul class="tiles">{"".join(f"<li><b>{value}</b>{escape(name)}</li>" for value, name in tiles)}</ul>'
@@ -149,6 +153,23 @@ def _left_out(content: Mapping[str, Any]) -> str:
     return _section("Classes left out of the macro", f"<p class=note>{told}</p><ul>{''.join(shown)}</ul>{more}")
 
 
+def _served(content: Mapping[str, Any]) -> str:
+    """The network that is served beside those that were scored, where they are not the same."""
+    if not (found := content.get("served_network")):
+        return ""
+    told = (
+        f"The {found['records']:,} records of fold 10 that both answered. Neither network learned from them, and both "
+        "are read by calibrations and thresholds that know nothing of them."
+    )
+    reading = (
+        "If 0 lies in the interval of the difference, the network that is served ranks these records no differently "
+        "from the ones that were scored; it learned from one fold less."
+    )
+    return _section(
+        "The network that is served", f"<p class=note>{told}</p>{tables.served_table(found)}{_reading(reading)}"
+    )
+
+
 def _forest(content: Mapping[str, Any], *, names: Mapping[str, str]) -> str:
     drawn = tables.forest(content, names=names)
     reading = (
@@ -163,10 +184,12 @@ def _figures(scored: Scored) -> str:
     return _section("Figures", f"<div class=charts>{''.join(chart.html() for chart in charts)}</div>") if charts else ""
 
 
-def _thresholds(scored: Scored, *, point: Mapping[str, Any]) -> str:
+def _thresholds(scored: Scored, *, point: Mapping[str, Any], fitted_on: str) -> str:
     """What each threshold would do, and what the ones in use did."""
     pooled = point.get("pooled_thresholds") or ()
-    told = "Thresholds were chosen on fold 9 and are applied to calibrated probabilities."
+    told = f"Thresholds were chosen on {fitted_on}, and are applied to calibrated probabilities."
+    if scored.cuts is not None and (scored.cuts != scored.thresholds).any():
+        told += " Every fold was scored with those of the other folds; the lines show the ones that are served."
     if pooled:
         named = ", ".join(map(str, pooled[:_MOST_NAMED])) + (" and others" if len(pooled) > _MOST_NAMED else "")
         told += f" Too rare for a threshold of their own, these share one: {named}."
@@ -196,7 +219,7 @@ def _calibration(content: Mapping[str, Any], *, scored: Scored) -> str:
 
 
 def _slices(beside: Beside, *, content: Mapping[str, Any]) -> str:
-    if not beside.slices:
+    if not (parts := [part for part in beside.slices if part.records]):
         return ""
     reading = (
         "Each row is a part of the records; the upright line is the score of all of them. A bar far to the left is a "
@@ -205,7 +228,7 @@ def _slices(beside: Beside, *, content: Mapping[str, Any]) -> str:
     )
     return _section(
         "Parts of the records",
-        tables.slice_forest(beside.slices, macro=content["macro"].get("auroc")) + _reading(reading),
+        tables.slice_forest(parts, macro=content["macro"].get("auroc")) + _reading(reading),
     )
 
 
@@ -230,7 +253,18 @@ def _robustness(beside: Beside) -> str:
         "Each field is the macro AUROC on pages of that style through that camera, minus that on the clean standard "
         "page of the same records: below 0 the model loses by it; the stronger the colour, the more."
     )
-    return _section("Other papers and cameras", tables.robustness_table(beside.robustness) + _reading(reading))
+    matrix = _ASKED + tables.robustness_table(beside.robustness) + _reading(reading)
+    return _section("Other papers and cameras", matrix + _papers(beside))
+
+
+def _papers(beside: Beside) -> str:
+    if not beside.papers:
+        return ""
+    reading = (
+        "Of the pages drawn in a style of their own, those of one layout of leads or one paper speed, through all "
+        "cameras, minus the clean standard pages of the same records."
+    )
+    return f"<h3>By layout and paper speed</h3>{tables.paper_table(beside.papers)}{_reading(reading)}"
 
 
 def _controls(beside: Beside) -> str:
@@ -243,7 +277,7 @@ def _controls(beside: Beside) -> str:
     asked = tables.control_table(beside.controls) + _reading(reading) if beside.controls else ""
     known = f"<h3>Textbook pages</h3>{tables.textbook_table(beside.textbook)}" if beside.textbook else ""
     known += _reading("Pages of simulated hearts that every textbook shows; one miss says little, three say much.")
-    return _section("Does it look at the traces?", asked + (known if beside.textbook else ""))
+    return _section("Does it look at the traces?", _ASKED + asked + (known if beside.textbook else ""))
 
 
 def _mistakes(mistakes: Mistakes) -> str:
@@ -254,8 +288,8 @@ def _mistakes(mistakes: Mistakes) -> str:
     if not mistakes.shown:
         return _section("Worst mistakes", f"<p class=note>{withheld}</p>") if mistakes.withheld else ""
     told = (
-        f"{counted(mistakes.wrong, 'record')} {'has' if mistakes.wrong == 1 else 'have'} at least one wrong label; "
-        "these are the ones the model was surest about. " + (withheld if mistakes.withheld else "")
+        f"Of {BY_THE_SERVED}: {counted(mistakes.wrong, 'record')} {'has' if mistakes.wrong == 1 else 'have'} at least "
+        "one wrong label; these are the ones the model was surest about. " + (withheld if mistakes.withheld else "")
     )
     reading = (
         "Orange is what spoke for the named class, blue what spoke against it, on the part of the page that the model "
@@ -298,6 +332,7 @@ def _colophon(content: Mapping[str, Any], *, subject: Subject) -> str:
     return f"<footer>{escape(' '.join(parts))} Written by <code>vizecg evaluate</code>.</footer>"
 
 
+_ASKED: Final = f"<p class=note>Asked of {BY_THE_SERVED}.</p>"
 _DIGESTS: Final = {"model_run": "Model run", "record_set": "Record set"}
 
 

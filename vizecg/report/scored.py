@@ -1,4 +1,4 @@
-"""A fold and what a model said about it: what every table, figure and page of an evaluation is made from."""
+"""Records and what was said about them: what every table, figure and page of an evaluation is made from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ OTHERS: Final = "0.85"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scored:
-    """One fold, scored.
+    """Records, scored.
 
     Attributes:
         codes: classes, in column order.
         labels: (records, classes), 0 or 1.
         probabilities: same shape, calibrated.
-        thresholds: (classes,), on the probabilities.
+        thresholds: (classes,), on the probabilities: those that are served.
+        cuts: (records, classes), those that were used on each record, where folds have their own.
         where: what was scored, in the title of every figure.
         note: said under every figure, such as that the records are simulated.
         intervals: ends of each class's AUROC, None where they are not defined; without them none is drawn.
@@ -35,6 +36,17 @@ class Scored:
     note: str
     where: str = "fold 10"
     intervals: Sequence[tuple[float | None, float | None]] = ()
+    cuts: NDArray[np.float64] | None = None
+
+    @property
+    def used(self) -> NDArray[np.float64]:
+        """(records, classes) thresholds that were used."""
+        return np.broadcast_to(self.thresholds, self.probabilities.shape) if self.cuts is None else self.cuts
+
+    @property
+    def called(self) -> NDArray[np.bool_]:
+        """(records, classes) that were said to be positive."""
+        return self.probabilities >= self.used
 
     def drawable(self) -> list[tuple[int, str]]:
         """Column and code of the classes that have positives and negatives: others have no curve."""

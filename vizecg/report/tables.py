@@ -5,7 +5,7 @@ from html import escape
 from typing import Any, Final
 
 from vizecg.report import curves
-from vizecg.report.beside import Asked, Robustness, Slice, Textbook
+from vizecg.report.beside import Asked, Paper, Robustness, Slice, Textbook
 from vizecg.report.beside_figures import WORST_SHOWN, rows_and_columns
 from vizecg.report.scored import Scored
 from vizecg.report.svg import Axis, interval
@@ -74,6 +74,26 @@ def calibration_table(content: Mapping[str, Any]) -> str:
     )
 
 
+def served_table(found: Mapping[str, Any]) -> str:
+    """Macro of the network that is served, and of the one that was scored, about the same records."""
+    shown = [name for name in (*METRICS, *CALIBRATION) if found["macro"].get(name) is not None]
+    heads = {name: told[0] for name, told in (*METRICS.items(), *CALIBRATION.items())}
+    rows = [
+        f"<tr><th scope=row>{who}</th>{''.join(_cell(found[block], name) for name in shown)}</tr>"
+        for who, block in (("served", "macro"), ("out of fold", "out_of_fold_macro"))
+    ]
+    head = "".join(f"<th>{heads[name]}</th>" for name in shown)
+    return _wide(f"<thead><tr><th>network</th>{head}</tr></thead>", rows) + _difference(found)
+
+
+def _difference(found: Mapping[str, Any]) -> str:
+    value, low, high = (found[f"difference{end}"] for end in ("", "_low", "_high"))
+    if value is None:
+        return ""
+    span = "" if low is None or high is None else f" ({_signed(low)} to {_signed(high)})"
+    return f"<p class=note>Macro AUROC, served minus out of fold: {_signed(value)}{span}.</p>"
+
+
 def forest(content: Mapping[str, Any], *, names: Mapping[str, str]) -> str:
     """AUROC of each class that has one as a dot with its interval, the best on top."""
     known = [(code, scores) for code, scores in content["classes"].items() if scores.get("auroc") is not None]
@@ -131,7 +151,7 @@ def confusions(scored: Scored) -> str:
 
 
 def _confusion(scored: Scored, k: int) -> str:
-    counts = curves.confusion(scored.labels[:, k], scored.probabilities[:, k] >= scored.thresholds[k])
+    counts = curves.confusion(scored.labels[:, k], scored.called[:, k])
     has, has_not = counts.found + counts.missed, counts.false_alarms + counts.rightly_not
     return (
         f"<table class=confusion><caption>{escape(scored.codes[k])}</caption>"
@@ -170,6 +190,24 @@ def _robust(cell: Robustness | None, *, limit: float) -> str:
         "" if cell.low is None or cell.high is None else f"<small>{_signed(cell.low)} to {_signed(cell.high)}</small>"
     )
     return f'<td class="number {"l" if cell.difference < 0 else "h"}{step}">{_signed(cell.difference)}{span}</td>'
+
+
+def paper_table(parts: Sequence[Paper]) -> str:
+    """Each layout and paper speed: how many records, and the difference or why there is none."""
+    rows = [
+        f"<tr><th scope=row>{escape(part.kind)} {escape(part.value)}</th><td class=number>{part.records:,}</td>"
+        + (
+            f"<td class=note>{escape(part.reason)}</td>"
+            if part.difference is None
+            else _robust(
+                Robustness(style="", camera="", difference=part.difference, low=part.low, high=part.high),
+                limit=max(WORST_SHOWN, abs(part.difference)),
+            )
+        )
+        + "</tr>"
+        for part in parts
+    ]
+    return _wide("<thead><tr><th>paper</th><th>records</th><th>AUROC</th></tr></thead>", rows, kind="heat")
 
 
 def control_table(asked: Sequence[Asked]) -> str:

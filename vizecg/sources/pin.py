@@ -33,8 +33,12 @@ class Agreed:
 
 def write(path: Path, agreed: Agreed) -> None:
     """Write down what was agreed on."""
-    content = {"schema_version": PIN_SCHEMA_VERSION, **asdict(agreed)}
-    write_atomically(path, to_json(content))
+    write_atomically(path, pin_text(agreed))
+
+
+def pin_text(agreed: Agreed) -> str:
+    """What `write` writes; equal content is equal text."""
+    return to_json({"schema_version": PIN_SCHEMA_VERSION, **asdict(agreed)})
 
 
 def read_agreed(path: Path) -> Agreed:

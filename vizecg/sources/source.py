@@ -102,11 +102,16 @@ def write_pin(path: Path, params: SourceParams) -> tuple[Pin, ...]:
     Raises:
         InputError: there is no such source or label map, or it cannot be read.
     """
-    agreed = Agreed(
-        sources=tuple(source.pin() for source in sources_of(params)), label_map_sha256=_label_map_sha256(params)
-    )
+    agreed = pin_now(params)
     write(path, agreed)
     return agreed.sources
+
+
+def pin_now(params: SourceParams) -> Agreed:
+    """Say what the sources hold now, and write nothing; raises as `write_pin` does."""
+    return Agreed(
+        sources=tuple(source.pin() for source in sources_of(params)), label_map_sha256=_label_map_sha256(params)
+    )
 
 
 def require_agreed(agreed: Agreed, *, params: SourceParams) -> None:

@@ -25,7 +25,8 @@ from vizecg.publish import sha256_of
 Result = TypeVar("Result")
 
 PARTS_FOLDER: Final = ".parts"
-FIRST_WAIT_S: Final = 0.5
+# So that the six tries of params.yaml outlast a server that is restarted: their waits are 31 s at the very least.
+FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 60.0
 _TASKS_AHEAD: Final = 4
 _CHUNK_BYTES: Final = 64 * 1024

@@ -26,8 +26,10 @@ def step(name: str) -> ModuleType:
 
 
 def params_models() -> dict[str, type[BaseModel]]:
-    """Section of params.yaml -> its type, of every step, of the gates of promotion and of the comparison."""
+    """Section of params.yaml -> its type, of every step, the gates, the comparison and the monitor."""
     from vizecg.comparing import Params as CompareParams
+    from vizecg.drift import Params as MonitorParams
     from vizecg.gates import Params as PromoteParams
 
-    return {name: step(name).Params for name in NAMES} | {"promote": PromoteParams, "compare": CompareParams}
+    others = {"promote": PromoteParams, "compare": CompareParams, "monitor": MonitorParams}
+    return {name: step(name).Params for name in NAMES} | others

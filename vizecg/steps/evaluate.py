@@ -1,7 +1,7 @@
-"""Ask the trained model as the service would; calibrate on fold 9, score on fold 10, once."""
+"""Ask the trained model as the service would; calibrate on fold 9 and score on fold 10, or both out of fold."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -9,10 +9,12 @@ from vizecg.calibration import F1_PLATEAU, CalibrationKind, ThresholdRule
 from vizecg.config import Section
 from vizecg.errors import InputError
 from vizecg.executors import PROCESSES, ExecutorName, open_executor
+from vizecg.protocol import CROSS, FOLDS, Protocol
 
 if TYPE_CHECKING:
     from vizecg.checks import Checks
     from vizecg.evaluation import Model
+    from vizecg.judging import Judged
     from vizecg.metrics import Estimate
     from vizecg.operating_point import OperatingPoint
     from vizecg.records import RecordSet
@@ -33,7 +35,8 @@ class RobustnessParams(Section):
 class Params(Section):
     """Section `evaluate` of params.yaml."""
 
-    min_positives: int = Field(ge=1, description="of a class in fold 9, for a threshold of its own")
+    protocol: Protocol = Field(default=FOLDS, description="fold 9 and fold 10, or out of fold on all ten")
+    min_positives: int = Field(ge=1, description="of a class, where it is calibrated, for a threshold of its own")
     min_scored: int = Field(default=10, ge=1, description="positives, and negatives, of a class in the macro")
     min_slice_records: int = Field(default=30, ge=1, description="of a slice, to be scored")
     calibration: CalibrationKind = "slope_and_biases"
@@ -45,12 +48,17 @@ class Params(Section):
     threads: int = Field(ge=1)
 
 
-def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, metrics: Path) -> None:
-    """Read record set and model run, write the evaluation, and its numbers once more for `dvc metrics`."""
+def run(params: Params, *, records: Path, pages: Path, model_run: Path, evaluation: Path, metrics: Path) -> None:
+    """Read record set, page set and model run, write the evaluation, and its numbers once more for `dvc metrics`.
+
+    The pages are learned from where the protocol is `cross`; answers of trainings that are done are kept beside
+    `evaluation`.
+    """
     from vizecg import evaluation as evaluations
-    from vizecg import publish, robustness
+    from vizecg import judging, publish, robustness
     from vizecg.metrics import score
-    from vizecg.records import TEST_FOLD, VALIDATION_FOLD, read_record_set
+    from vizecg.protocol import words_of
+    from vizecg.records import read_record_set
     from vizecg.slices import score_slices, slices_of
 
     conditions = robustness.conditions(params.robustness.styles, params.robustness.cameras)  # refused first
@@ -62,57 +70,58 @@ def run(params: Params, *, records: Path, model_run: Path, evaluation: Path, met
         raise InputError(f"{model_run} answers other classes than those of {records}; run train again")
     kind, version = evaluations.EVALUATION, evaluations.SCHEMA_VERSION
     with publish.publishing(evaluation, kind=kind, schema_version=version) as staging:
-        validation = evaluations.ask(model, record_set=record_set, fold=VALIDATION_FOLD)
-        point = evaluations.fit_operating_point(
-            validation,
-            min_positives=params.min_positives,
-            abstain_margin=params.abstain_margin,
-            fitted_on={
-                "records_digest": record_set.digest,
-                "model_run": model.digest,
-                "threshold": params.threshold.model_dump(),
-            },
-            calibration=params.calibration,
-            threshold=params.threshold,
-        )
-        test = evaluations.ask(model, record_set=record_set, fold=TEST_FOLD)
-        table, probabilities = record_set.table.iloc[test.rows], point.probabilities(test.logits)
-        patient_ids = table["patient_id"].to_numpy()
-        scores = score(
-            test.labels,
-            probabilities,
-            codes=record_set.codes,
-            thresholds=point.thresholds,
-            patient_ids=patient_ids,
-            min_scored=params.min_scored,
-            resamples=params.resamples,
-            seed=params.seed,
-        )
+        judged = _judge(params, model=model, record_set=record_set, pages=pages, evaluation=evaluation)
+        said = judged.scored
+        table = record_set.table.iloc[said.rows]
+        how: dict[str, Any] = {"min_scored": params.min_scored, "resamples": params.resamples, "seed": params.seed}
+        of_records = {"codes": record_set.codes, "patient_ids": table["patient_id"].to_numpy(), **how}
+        scores = score(said.labels, said.probabilities, thresholds=said.thresholds, **of_records)
         slices = score_slices(
-            test.labels,
-            probabilities,
+            said.labels,
+            said.probabilities,
             slices=slices_of(table),
-            codes=record_set.codes,
-            patient_ids=patient_ids,
             min_records=params.min_slice_records,
-            min_scored=params.min_scored,
-            resamples=params.resamples,
-            seed=params.seed,
+            **of_records,
         )
-        checks = _check(params, conditions=conditions, record_set=record_set, model=model, point=point)
+        crossed = params.protocol == CROSS
         content = evaluations.write(
             staging,
             model=model,
             record_set=record_set,
-            test=test,
-            point=point,
+            judged=judged,
             scores=scores,
+            served=judging.check_served(judged, record_set=record_set, **how) if crossed else None,
             slices=slices,
             min_slice_records=params.min_slice_records,
-            checks=checks,
+            checks=_check(params, conditions=conditions, record_set=record_set, model=model, point=judged.point),
         )
     publish.write_atomically(metrics, publish.to_json(content))
-    print(f"evaluate: fold 10 macro AUROC {_said(scores.macro['auroc'])}, {scores.records} records")
+    where = words_of(content).scored_on
+    print(f"evaluate: {where}: macro AUROC {_said(scores.macro['auroc'])}, {scores.records} records")
+
+
+def _judge(params: Params, *, model: "Model", record_set: "RecordSet", pages: Path, evaluation: Path) -> "Judged":
+    """Ask who is to be asked, as the protocol has it."""
+    from vizecg import judging
+
+    fit = judging.Fit(
+        min_positives=params.min_positives,
+        abstain_margin=params.abstain_margin,
+        calibration=params.calibration,
+        threshold=params.threshold,
+        described={
+            "records_digest": record_set.digest,
+            "model_run": model.digest,
+            "threshold": params.threshold.model_dump(),
+        },
+    )
+    if params.protocol == FOLDS:
+        return judging.by_folds(model, record_set=record_set, fit=fit)
+    from vizecg.pages import read_page_set
+
+    return judging.by_crossing(
+        model, record_set=record_set, page_set=read_page_set(pages), fit=fit, cache_beside=evaluation
+    )
 
 
 def _check(
@@ -141,6 +150,7 @@ def _check(
             point=point,
             conditions=conditions,
             with_controls=asked.controls,
+            min_records=params.min_slice_records,
             executor=executor,
             resamples=params.resamples,
             seed=params.seed,

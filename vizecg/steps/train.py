@@ -38,6 +38,7 @@ def run(params: Params, *, verdict: Path, records: Path, pages: Path, model_run:
     data = training_data(record_set, page_set=page_set, training_folds=TRAIN_FOLDS, validation_folds=[VALIDATION_FOLD])
     checkpoints = model_run.parent / f".{model_run.name}.checkpoint"
     with joined(params.device) as team:
+        _refuse_pretraining_together(params, processes=team.size)
         if team.leads:
             _lead(params, data=data, record_set=record_set, page_set=page_set, model_run=model_run, folder=checkpoints)
         else:
@@ -55,6 +56,7 @@ def _lead(
 ) -> None:
     """Train, show how it goes, write the model run; `folder` holds the checkpoints."""
     from vizecg import modelrun, publish
+    from vizecg.pretraining import with_first_weights
     from vizecg.progress import training_progress
     from vizecg.settings import Settings
     from vizecg.tracking import live_run
@@ -70,9 +72,12 @@ def _lead(
             progress.epoch(report)
             live(report.epoch, modelrun.numbers(report))
 
+        recipe = with_first_weights(
+            _recipe(params), record_set=record_set, page_set=page_set, folder=model_run.parent / ".pretrained"
+        )
         trained = train(
             data,
-            _recipe(params),
+            recipe,
             seed=params.seed,
             checkpoint_dir=folder,
             on_epoch=on_epoch,
@@ -83,6 +88,14 @@ def _lead(
     shutil.rmtree(folder, ignore_errors=True)
     _say_what_was_not_learned_from(data, page_set=page_set)
     _say_what_was_kept(trained, params=params)
+
+
+def _refuse_pretraining_together(params: Params, *, processes: int) -> None:
+    if params.pretraining is not None and processes > 1:
+        raise InputError(
+            f"train.pretraining is done by one process, and torchrun has started {processes}; pretrain in one, then "
+            "name the file in models/.pretrained as train.model.init"
+        )
 
 
 def _recipe(params: Params) -> Recipe:

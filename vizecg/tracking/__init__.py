@@ -9,8 +9,9 @@ Nothing here pickles.
 from vizecg.tracking.comparisons import ensure_comparison
 from vizecg.tracking.connection import TrackingUnavailable, client
 from vizecg.tracking.live import live_run
-from vizecg.tracking.runs import attach, ensure_run
+from vizecg.tracking.runs import attach, ensure_run, tag_run
 from vizecg.tracking.versions import (
+    PIN_TAG,
     BrokenUpload,
     RegisteredVersion,
     aliased,
@@ -23,6 +24,7 @@ from vizecg.tracking.versions import (
 )
 
 __all__ = [
+    "PIN_TAG",
     "BrokenUpload",
     "RegisteredVersion",
     "TrackingUnavailable",
@@ -38,4 +40,5 @@ __all__ = [
     "find_version",
     "live_run",
     "set_alias",
+    "tag_run",
 ]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vizecg.errors import InputError
+from vizecg.errors import InputError, Unavailable
 from vizecg.registry import fail_quickly
 from vizecg.settings import EXPERIMENT_NAME, Settings, shown
 
@@ -28,11 +28,16 @@ _LONGEST_PARAM: Final = 6000
 _KIND: Final = {"mlflow.experimentKind": "custom_model_development"}
 # A bundle is a dozen small files, and whoever prints an address prints it once.
 _QUIET: Final = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+_SERVER_ERROR: Final = re.compile(r"\b5\d\d\b.*error|error code 5\d\d", flags=re.IGNORECASE)
 _NOT_IN_A_NAME: Final = re.compile(r"[^\w\-. :/]")
 
 
 class TrackingUnavailable(InputError):
     """MLflow does not answer, or not as MLflow."""
+
+
+class TrackingAway(TrackingUnavailable, Unavailable):
+    """MLflow does not answer now, or cannot reach its database or store."""
 
 
 def client(settings: Settings) -> "MlflowClient":
@@ -60,7 +65,7 @@ def asking(settings: Settings) -> Iterator[None]:
     """Turn what MLflow's client raises into one sentence with the address and what to do.
 
     Raises:
-        TrackingUnavailable: MLflow does not answer, or refuses.
+        TrackingUnavailable: MLflow does not answer (`TrackingAway`), or refuses.
     """
     import sqlalchemy.exc
     from mlflow.exceptions import MlflowException
@@ -72,7 +77,10 @@ def asking(settings: Settings) -> Iterator[None]:
         silent = "API request to" in said and "failed with exception" in said
         # MLflow's own words may hold the address too.
         what = "does not answer" if silent else f"refuses ({shown(said).rstrip('.')[:300]})"
-        raise TrackingUnavailable(
+        # A server that is starting or has lost its store says 5xx; a connection that broke has no number of its own.
+        broke = isinstance(error, OSError) and error.errno is None
+        kind = TrackingAway if silent or broke or _SERVER_ERROR.search(said) else TrackingUnavailable
+        raise kind(
             f"MLflow at {shown(settings.tracking_uri)} {what}; start it, or set VIZECG_TRACKING_URI to one that works"
         ) from error
 

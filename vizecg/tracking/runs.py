@@ -10,6 +10,7 @@ from vizecg import modelrun, publish
 from vizecg.bundle import Contract
 from vizecg.errors import InputError
 from vizecg.labels import slug
+from vizecg.protocol import words_of
 from vizecg.settings import Settings
 from vizecg.tracking.connection import (
     Point,
@@ -99,6 +100,19 @@ def attach(settings: Settings, *, run_id: str, files: Sequence[Path], place: str
                 mlflow.log_artifact(run_id, str(path), place)
 
 
+def tag_run(settings: Settings, *, run_id: str, tags: Mapping[str, str]) -> None:
+    """Write tags on a run; one that is there already stays as it is.
+
+    Raises:
+        InputError: MLflow does not answer.
+    """
+    mlflow = client(settings)
+    with asking(settings):
+        there = mlflow.get_run(run_id).data.tags
+        if new := {name: value for name, value in tags.items() if name not in there}:
+            set_tags(mlflow, run_id, new)
+
+
 def ensure_bare_run(settings: Settings, *, digest: str, contract: Contract) -> str:
     """Find or make a run that holds a bundle and nothing else: one whose training is not on this machine."""
     tags = {"bundle_digest": digest, "bare": "true"}
@@ -135,6 +149,7 @@ def read_record(model_run: Path, *, evaluation: Path) -> Record:
     scores["classes"] = {slug(code): said for code, said in scores.get("classes", {}).items()}
     simulated = bool(model["simulated"])
     about = "Trained on simulated records: nothing here has a medical meaning." if simulated else ""
+    where = words_of(scores).scored_on
     return Record(
         name=f"train {run_digest[:12]}",
         params=flat_params(model["params"]),
@@ -148,7 +163,7 @@ def read_record(model_run: Path, *, evaluation: Path) -> Record:
             "best_epoch": str(model["best_epoch"]),
             "precision": str(model["precision"]),
             "mlflow.source.name": "vizecg train",
-            NOTE_TAG: f"{about} Evaluated on fold 10; `_low` and `_high` are the ends of 95 % intervals.".strip(),
+            NOTE_TAG: f"{about} Evaluated on {where}; `_low` and `_high` are the ends of 95 % intervals.".strip(),
         },
         folders={"model_run": model_run, "evaluation": evaluation},
         datasets={name: str(model[name]) for name in ("records", "pages")},

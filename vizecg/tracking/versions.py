@@ -12,7 +12,9 @@ import numpy as np
 from vizecg import bundle as bundles
 from vizecg import intake, publish
 from vizecg.bundle import Contract
-from vizecg.errors import InputError
+from vizecg.errors import InputError, Unavailable
+from vizecg.patience import patiently
+from vizecg.protocol import words_of
 from vizecg.registry import BUNDLE_FOLDER, DIGEST_TAG, NoSuchVersion, PinnedVersion, Registry
 from vizecg.settings import MODEL_NAME, Settings, shown
 from vizecg.tracking.connection import TrackingUnavailable, asking, client
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
     from mlflow.types import TensorSpec
     from onnx import ValueInfoProto
 
-# The version's source: MLflow's own description, and beside it the bundle as it was published.
+# The version's source: MLflow's own description, and beside it the bundle as it was published. One training may
+# give several bundles, and a version's files must outlive the next one: the digest's first digits are in the name.
 MODEL_FOLDER: Final = "model"
 EXAMPLE_FILE: Final = "input_example.json"
+# Before the digest of a pin of data: a version made from what that pin names has a tag of this name.
+PIN_TAG: Final = "made_from_pin."
 ABOUT_THE_MODEL: Final = (
     "VizECGNet: diagnostic classes from the picture of a printed 12-lead ECG. "
     "Research software, not a medical device. `champion` is what the service answers with; "
@@ -34,8 +39,8 @@ ABOUT_THE_MODEL: Final = (
 )
 
 
-class BrokenUpload(InputError):
-    """What MLflow gives back is not what it was given."""
+class BrokenUpload(Unavailable):
+    """What MLflow gives back is not what it was given; a store that was away for a moment looks the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,8 @@ def ensure_registered(
 ) -> RegisteredVersion:
     """Find the version with this bundle, or upload the bundle and register it; either way its files are read back.
 
+    An MLflow that does not answer is asked again for `settings.patience_s`: what an earlier attempt has done is found.
+
     Args:
         bundle: published folder of a model.
         settings: which MLflow.
@@ -69,6 +76,16 @@ def ensure_registered(
         InputError: the bundle is missing or damaged, MLflow does not answer, or gives other files back.
         Conflict: another process of this machine is registering.
     """
+    return patiently(
+        lambda: _ensure(bundle, settings=settings, model_run=model_run, evaluation=evaluation, tags=tags or {}),
+        patience_s=settings.patience_s,
+        say=lambda line: print(f"register: {line}", flush=True),
+    )
+
+
+def _ensure(
+    bundle: Path, *, settings: Settings, model_run: Path | None, evaluation: Path | None, tags: Mapping[str, str]
+) -> RegisteredVersion:
     digest, contract = bundles.read(bundle)
     with publish.locked(settings.state_dir / "registering"):
         if model_run is not None and evaluation is not None:
@@ -81,7 +98,7 @@ def ensure_registered(
             found, created = _upload_and_register(settings, bundle, run_id=run_id, found=found)
         else:
             created = False
-        _add_tags(settings, found, {**_tags_of(settings, run_id), **(tags or {})})
+        _add_tags(settings, found, {**_tags_of(settings, run_id), **tags})
     return RegisteredVersion(name=MODEL_NAME, version=str(found.version), run_id=str(found.run_id), created=created)
 
 
@@ -155,8 +172,9 @@ def _upload_and_register(
     digest, contract = bundles.read(bundle)
     mlflow = client(settings)
     with asking(settings):
-        source = f"{mlflow.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
-        _upload(mlflow, run_id, bundle=bundle)
+        place = f"{MODEL_FOLDER}-{digest[:12]}"
+        source = f"{mlflow.get_run(run_id).info.artifact_uri}/{place}"
+        _upload(mlflow, run_id, bundle=bundle, place=place)
     if not _is_whole(settings, source, digest=digest):
         raise BrokenUpload(
             f"MLflow at {shown(settings.tracking_uri)} gives back other files than bundle {digest[:12]} from "
@@ -174,14 +192,14 @@ def _upload_and_register(
         ), True
 
 
-def _upload(mlflow: "MlflowClient", run_id: str, *, bundle: Path) -> None:
-    mlflow.log_artifacts(run_id, str(bundle), f"{MODEL_FOLDER}/{BUNDLE_FOLDER}")
+def _upload(mlflow: "MlflowClient", run_id: str, *, bundle: Path, place: str) -> None:
+    mlflow.log_artifacts(run_id, str(bundle), f"{place}/{BUNDLE_FOLDER}")
     with tempfile.TemporaryDirectory() as scratch:
-        _describe_for_mlflow(Path(scratch), bundle=bundle, run_id=run_id)
-        mlflow.log_artifacts(run_id, scratch, MODEL_FOLDER)
+        _describe_for_mlflow(Path(scratch), bundle=bundle, run_id=run_id, place=place)
+        mlflow.log_artifacts(run_id, scratch, place)
 
 
-def _describe_for_mlflow(folder: Path, *, bundle: Path, run_id: str) -> None:
+def _describe_for_mlflow(folder: Path, *, bundle: Path, run_id: str, place: str) -> None:
     """Write what MLflow's pages show of a model: its signature and an example. The flavour only names the ONNX file."""
     import onnx
     from mlflow.models import Model, ModelSignature
@@ -197,7 +215,7 @@ def _describe_for_mlflow(folder: Path, *, bundle: Path, run_id: str) -> None:
     inputs = {"inputs": {graph.input[0].name: np.round(example.astype(np.float64), 3).tolist()}}
     (folder / EXAMPLE_FILE).write_text(json.dumps(inputs), encoding="utf-8")
     described = Model(
-        artifact_path=MODEL_FOLDER,
+        artifact_path=place,
         run_id=run_id,
         signature=signature,
         saved_input_example_info={"artifact_path": EXAMPLE_FILE, "type": "ndarray", "format": "tf-serving"},
@@ -267,7 +285,8 @@ def _description(contract: Contract, *, digest: str) -> str:
     parts = [f"Bundle `{digest[:12]}`."]
     if scores.macro_auroc is not None:
         ends = f" ({scores.low:.3f} to {scores.high:.3f})" if scores.low is not None and scores.high is not None else ""
-        parts.append(f"Macro AUROC on fold 10: {scores.macro_auroc:.3f}{ends}, {scores.records} records.")
+        where = words_of(contract.operating_point.fitted_on).scored_on
+        parts.append(f"Macro AUROC on {where}: {scores.macro_auroc:.3f}{ends}, {scores.records} records.")
     if contract.simulated:
         parts.append("Trained on **simulated** records: its answers have no medical meaning.")
     return " ".join(parts)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from vizecg.batches import TrainingData
+from vizecg.code_digest import digest_of_code
 from vizecg.errors import InputError
 from vizecg.publish import write_atomically
 from vizecg.recipe import Recipe
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME: Final = "last.pt"
 _PLAIN: Final = ("steps_done", "epochs_done", "best_epoch", "best_auroc", "steps_in_epoch", "parts")
+_CODE: Final = ("batches", "losses", "models", "training")
 # How a training is read and how often it is written down changes no weight.
 _WITHOUT_EFFECT: Final = {"loader_threads", "checkpoint_every_steps"}
 
@@ -107,10 +109,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 def code_digest() -> str:
     """Of the modules that decide what a step of training does."""
-    package = Path(__file__).parent.parent
-    modules = [
-        *sorted((package / "models").rglob("*.py")),
-        *sorted((package / "training").glob("*.py")),
-        *(package / f"{name}.py" for name in ("batches", "losses")),
-    ]
-    return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()
+    return digest_of_code(_CODE)

@@ -51,6 +51,8 @@ def train(
             wanted; the network reads the signal and a record has none; the checkpoint cannot be
             read; teachers cannot be cross-fitted; the machine lacks the device or precision asked for.
     """
+    if recipe.pretraining is not None:
+        raise InputError("what is to be pretrained is pretrained before (vizecg.pretraining), and named as model.init")
     _refuse_unscorable(data, recipe=recipe)
     seen = np.concatenate([data.training_rows, data.validation_rows])
     refuse_missing_signal(recipe.model, has_signal=data.has_signal[seen], ecg_ids=data.ecg_ids[seen])

@@ -11,19 +11,17 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vizecg.batches import TrainingData
 from vizecg.errors import InputError
-from vizecg.models import Logits, Network, build_model
-from vizecg.models.vizecgnet import SignalSide
+from vizecg.models import Network, SignalTeacher, build_model
 from vizecg.publish import write_atomically
-from vizecg.recipe import DistillationParams, ModelConfig, Recipe, TeachersParams
+from vizecg.recipe import DistillationParams, Recipe, TeachersParams
 from vizecg.training.arithmetic import Arithmetic, torch_seed
 from vizecg.training.checkpoints import CHECKPOINT_NAME, identity_of
 from vizecg.training.loop import Job, Lessons, fit
@@ -36,22 +34,6 @@ TEACHERS_FOLDER: Final = "teachers"
 _SPLIT_STREAM, _TEACHER_STREAM = range(10, 12)
 
 Rows = NDArray[np.integer[Any]]
-
-
-class SignalTeacher(Network):
-    """VizECGNet's signal stream, its SMAM and their head, without any page."""
-
-    head: ClassVar = "signal"
-    scores: ClassVar = ("answer.score",)
-
-    def __init__(self, config: ModelConfig, *, labels: int) -> None:
-        super().__init__(config)
-        side = SignalSide(config.model_copy(update={"cmam": False}), labels=labels)
-        self.stream, self.smam, self.answer = side.stream, side.smam, side.head
-
-    def forward(self, image: Tensor, signal_mv: Tensor, has_signal: Tensor | None = None) -> Logits:  # noqa: ARG002 (as every network)
-        """Logits of (batch, 12, T) mV; no record of the batch may be without a signal."""
-        return Logits(scored=self.answer(self.smam(self.stream(signal_mv))), head="signal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

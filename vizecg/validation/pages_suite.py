@@ -117,7 +117,7 @@ def _warnings(limits: Limits) -> tuple[Check, ...]:
         ),
         warning(
             "pages/scale-found",
-            says=f"The intake measures the scale of 95% of the pages to within {limits.max_scale_error:.1%}.",
+            says=f"The intake measures the scale of 95% of the pages and scans to within {limits.max_scale_error:.1%}.",
             why="A wrong scale makes every interval and height wrong by as much.",
             expectation="ExpectColumnValuesToBeBetween",
             column="scale_error",

@@ -27,6 +27,8 @@ NAMED_BY: Final[dict[TableName, str]] = {
 }
 """The column by which a row of each table is found again."""
 SPLITS: Final = ("train", "validation", "test")
+_FRAMED: Final = ("photo", "screen", "worst")
+"""Camera presets that frame a page anew, so that a millimetre is another number of pixels afterwards."""
 ADDED_COLUMNS: Final = ("folds_of_patient", "labelled_agrees", "something_to_see", "split")
 """To those of the record set's own table."""
 
@@ -104,15 +106,17 @@ def page_table(index: pd.DataFrame, *, table: pd.DataFrame) -> pd.DataFrame:
     """Add ecg_id_agrees, standard_taken_in, has_findings and scale_error.
 
     What a page of paper says is taken as it is: its scale is not known beforehand, and one that is no ECG may be blank.
+    Nor is that of a photograph, which is as large on the picture as somebody stood near.
     """
     ecg_id_of_row = table["ecg_id"].reindex(index["row"]).to_numpy()
     of_paper = index["style"] == ON_PAPER
+    photographed = index["camera"].isin(_FRAMED)
     return index.assign(
         ecg_id_agrees=index["ecg_id"].to_numpy() == ecg_id_of_row,
         standard_taken_in=index["is_ecg"] | (index["copy"] > 0) | of_paper,
         ink_fraction=index["ink_fraction"].where(index["is_ecg"] | ~of_paper),
         has_findings=index["findings"] != "",
-        scale_error=(index["measured_px_per_mm"] / index["px_per_mm"] - 1).abs(),
+        scale_error=(index["measured_px_per_mm"] / index["px_per_mm"] - 1).abs().where(~photographed),
     )
 
 

@@ -1,0 +1,95 @@
+"""SIGTERM while callers ask: what was accepted is answered, and the process ends with 0.
+
+`--endings 20` does it so often (`make fuzz`).
+"""
+
+import json
+import random
+import signal
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.servers
+
+CALLERS = 6
+END_S = 15
+
+
+@pytest.fixture(scope="module")
+def endings(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--endings"))
+
+
+class Callers:
+    """Ask until nobody answers; each request has a name of its own."""
+
+    def __init__(self, url: str, page: bytes) -> None:
+        self.statuses: dict[str, int] = {}
+        self._url, self._page = url, page
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CALLERS)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, caller: int) -> None:
+        with httpx.Client(base_url=self._url, trust_env=False, timeout=60) as client:
+            for number in range(10_000):
+                name = f"caller-{caller}.{number}"
+                try:
+                    reply = client.post("/v1/predict", content=self._page, headers={"X-Request-ID": name})
+                except httpx.TransportError:
+                    return
+                self.statuses[name] = reply.status_code
+
+
+def test_on_sigterm_everything_accepted_is_answered_and_the_process_ends_with_0(
+    start_service, bundle, page_png, endings
+):
+    rng = random.Random(22)  # noqa: S311 (moments, not secrets)
+    for _ in range(endings):
+        service = start_service(bundle=bundle)
+        callers = Callers(service.url, page_png)
+        callers.start()
+        while len(callers.statuses) < CALLERS:  # all decoders work
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=END_S) == 0, service.said()
+        callers.wait()
+        said = [json.loads(line) for line in service.said().splitlines()]
+        accepted = {line["request_id"]: line["status"] for line in said if line.get("route") == "/v1/predict"}
+        # What the service took in, its caller has got, and as it was logged: nothing was cut off.
+        assert accepted == callers.statuses
+        assert set(accepted.values()) == {200}
+        assert [line for line in said if line["level"] not in {"info", "debug"}] == []
+
+
+def test_a_request_that_does_not_come_to_its_end_is_told_so_and_counts_as_no_fault(start_service, bundle, page_png):
+    service = start_service(bundle=bundle, drain_s=1)
+    head = (
+        f"POST /v1/predict HTTP/1.1\r\nHost: service\r\nX-Request-ID: slow\r\nContent-Length: {len(page_png)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as caller:
+        caller.sendall(head.encode() + page_png[:100])
+        time.sleep(0.5)  # half of it has come in
+        service.process.send_signal(signal.SIGTERM)
+        reply = b"".join(iter(lambda: caller.recv(65536), b""))
+    assert service.process.wait(timeout=END_S) == 0, service.said()
+    top, _, body = reply.partition(b"\r\n\r\n")
+    assert top.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 2" in top.lower()
+    problem = json.loads(body)
+    assert problem["detail"] == "the service ends and did not finish this request in time; send it again"
+    assert problem["request_id"] == "slow"
+    said = [json.loads(line) for line in service.said().splitlines()]
+    assert [line["status"] for line in said if line.get("request_id") == "slow"] == [503]
+    assert not any("Exception" in line["message"] for line in said), service.said()
