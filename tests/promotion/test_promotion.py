@@ -398,6 +398,20 @@ def test_what_waits_for_a_person_is_champion_only_when_one_has_approved(settings
     assert rollback(settings, actor="anna", reason="x").version == "1"
 
 
+def test_a_schedule_asks_a_person_once_and_a_person_may_have_it_judged_again(settings, registered):
+    registered(0, 1)
+    please(settings, version="1")
+    asked = please(settings, params=APPROVED, automatic=True, reason="retrain")
+    again = please(settings, params=APPROVED, automatic=True, reason="retrain")
+    assert (again.state, again.sequence) == ("waiting", asked.sequence)
+    assert again.notes[-1].startswith("it has waited since ")
+    assert len(history(settings)) == 2
+    please(settings, version="2", params=APPROVED, reason="the gates were changed")
+    assert [entry.state for entry in history(settings)] == ["committed", "waiting", "waiting"]
+    done = please(settings, params=PARAMS, automatic=True, reason="retrain")  # nobody has to approve any more
+    assert (done.state, champion_of(settings)) == ("committed", "2")
+
+
 def test_only_what_waits_can_be_approved_and_only_against_the_champion_it_was_held_against(settings, registered):
     _, second, _ = registered(0, 1, 2)
     please(settings, version="1")

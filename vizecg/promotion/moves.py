@@ -130,13 +130,16 @@ def promote(
             verdict=Verdict(allowed=True, already_champion=True, rows=()),
             notes=notes,
         )
+    nobodys_choice = automatic or version == NEWEST
+    if nobodys_choice and params.approval and (asked := _waiting(ledger, pinned, champion=champion)) is not None:
+        return _still_waiting(asked, pinned=pinned, notes=notes)
     challenger_folder = registry.fetch(pinned)
     tracking.set_alias(settings, alias=CHALLENGER, pinned=pinned)
     champion_folder, gone = _fetch_champion(registry, champion)
     evidence = gather(challenger_folder, champion_folder)
     evidence = replace(
         _with_champion_that_is_gone(evidence, champion=champion),
-        withdrawn=_withdrawn(ledger.entries(), pinned) if automatic or version == NEWEST else None,
+        withdrawn=_withdrawn(ledger.entries(), pinned) if nobodys_choice else None,
         shadow=_shadowed(settings, champion=champion, challenger=pinned),
     )
     verdict = judge(evidence, params=params)
@@ -175,7 +178,7 @@ def approve(settings: Settings, *, version: str, actor: str, reason: str) -> Out
     _refuse_if_pending(head)
     pinned = _find(settings, version)
     champion, notes = _champion(settings, head)
-    judged = next((entry for entry in reversed(ledger.entries()) if entry.bundle_digest == pinned.bundle_digest), None)
+    judged = _last_judged(ledger, pinned)
     if judged is None or judged.state != "waiting":
         raise InputError(f"{MODEL_NAME} version {pinned.version} waits for nobody; see `vizecg models history`")
     if (champion.bundle_digest if champion else None) != judged.expected_champion:
@@ -366,6 +369,33 @@ def _decide(
         sequence=entry.sequence,
         verdict=verdict,
         notes=tuple(notes),
+    )
+
+
+def _last_judged(ledger: Ledger, pinned: PinnedVersion) -> Entry | None:
+    """The newest row about a bundle."""
+    return next((entry for entry in reversed(ledger.entries()) if entry.bundle_digest == pinned.bundle_digest), None)
+
+
+def _waiting(ledger: Ledger, pinned: PinnedVersion, *, champion: _Champion | None) -> Entry | None:
+    """The row by which a bundle waits for a person, if it was held against the champion of today."""
+    judged = _last_judged(ledger, pinned)
+    if judged is None or judged.state != "waiting":
+        return None
+    return judged if judged.expected_champion == (champion.bundle_digest if champion else None) else None
+
+
+def _still_waiting(asked: Entry, *, pinned: PinnedVersion, notes: Sequence[str]) -> Outcome:
+    """A schedule that comes by every night asks a person once."""
+    return Outcome(
+        action="promote",
+        state="waiting",
+        version=pinned.version,
+        bundle_digest=pinned.bundle_digest,
+        previous_version=asked.previous_version,
+        sequence=asked.sequence,
+        verdict=None,
+        notes=(*notes, f"it has waited since {asked.created_at:%Y-%m-%d %H:%M} UTC, when the gates let it through"),
     )
 
 
