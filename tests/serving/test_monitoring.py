@@ -288,4 +288,6 @@ def test_the_report_is_json_a_page_that_loads_nothing_and_metrics_that_prometheu
     page = (tmp_path / "monitor" / "index.html").read_text()
     assert "Somebody should look" in page
     assert "http" not in page.replace("http-equiv", "")
+    begins, ends = (content["window"][name][:16].replace("T", " ") for name in ("begins", "ends"))
+    assert f"{begins} to {ends} UTC" in page
     assert lines_of(report, out=tmp_path)[0].startswith("BAD  pictures: the pictures have changed: ")

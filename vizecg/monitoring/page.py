@@ -1,6 +1,7 @@
 """The monitor's page for people: one file, nothing loaded from elsewhere."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from html import escape
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ def page_of(report: Mapping[str, Any], *, well: bool) -> str:
         _tiles(report),
         "".join(_kind(report, kind) for kind in _KINDS) if report["shifts"] else "",
         _live(report["live"]),
-        f"<footer>{escape(window['begins'])} to {escape(window['ends'])} UTC; bundle "
+        f"<footer>{_moment(window['begins'])} to {_moment(window['ends'])} UTC; bundle "
         f"{escape(model['bundle_digest'])}. {_left_out(window)}The trail holds no picture and no patient; "
         "so does this page. Research software, not a medical device.</footer>",
     ]
@@ -81,8 +82,8 @@ def _row(shift: Mapping[str, Any]) -> str:
         _number(shift["psi"], ".2f"),
         _number(shift["psi_by_chance"], ".2f"),
         _number(shift["ks"], ".2f"),
-        _number(shift["then"], ".4g"),
-        _number(shift["now"], ".4g"),
+        _median(shift["then"]),
+        _median(shift["now"]),
         _p(shift["p"]),
     ]
     numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
@@ -125,6 +126,17 @@ def _left_out(window: Mapping[str, Any]) -> str:
 
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
+
+
+def _median(value: float | None) -> str:
+    """Four digits, but nothing below a thousandth: no measure here is told that closely."""
+    if value is not None and abs(value) < 0.0005:
+        value = 0.0
+    return _number(value, ".4g").replace("-", "−")
+
+
+def _moment(iso: str) -> str:
+    return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M}"
 
 
 def _p(value: float | None) -> str:
