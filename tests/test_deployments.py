@@ -203,25 +203,25 @@ def test_nothing_is_scheduled_until_somebody_says_so():
     assert len(schedules) == 3
     assert not any(schedule["active"] for schedule in schedules)
     triggers = [trigger for deployment in DEPLOYED for trigger in deployment.get("triggers", ())]
-    assert [trigger["enabled"] for trigger in triggers] == [False]
+    assert [trigger["enabled"] for trigger in triggers] == [False, False]
 
 
-def test_the_trigger_waits_for_the_very_event_that_the_monitor_sends_and_takes_the_data_as_they_are_now():
+def test_the_triggers_wait_for_the_very_events_that_the_monitor_sends_and_take_the_data_as_they_are_now():
     from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
     from prefect.events.schemas.events import Resource
     from prefect.flows import load_flow_from_entrypoint
 
-    from flows.monitor import NEW_DATA, RESOURCE
+    from flows.monitor import NEW_DATA, RESOURCE, SOMEBODY_SHOULD_LOOK
 
     (deployment,) = (one for one in DEPLOYED if one["entrypoint"].endswith(":retraining"))
-    (written,) = deployment["triggers"]
-    trigger = DeploymentEventTrigger.model_validate(written)
-    assert set(trigger.expect) == {NEW_DATA}
-    assert trigger.match.matches(Resource({"prefect.resource.id": RESOURCE}))
-    assert not trigger.match.matches(Resource({"prefect.resource.id": "vizecg.model.another"}))
     flow = load_flow_from_entrypoint(str(ROOT / deployment["entrypoint"]))
-    assert written["parameters"] == {"pin_source": True}
-    assert set(written["parameters"]) <= set(flow.parameters.properties)
+    for written, event in zip(deployment["triggers"], (NEW_DATA, SOMEBODY_SHOULD_LOOK), strict=True):
+        trigger = DeploymentEventTrigger.model_validate(written)
+        assert set(trigger.expect) == {event}
+        assert trigger.match.matches(Resource({"prefect.resource.id": RESOURCE}))
+        assert not trigger.match.matches(Resource({"prefect.resource.id": "vizecg.model.another"}))
+        assert written["parameters"] == {"pin_source": True}
+        assert set(written["parameters"]) <= set(flow.parameters.properties)
 
 
 def test_without_a_server_deploying_and_working_are_one_sentence(monkeypatch, capsys):
