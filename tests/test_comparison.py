@@ -9,6 +9,7 @@ from sklearn import metrics as sk
 from vizecg.comparison import (
     LOWER_IS_BETTER,
     METRICS,
+    WITHIN,
     Difference,
     Run,
     compare,
@@ -58,6 +59,33 @@ def test_both_sides_and_their_difference_are_those_of_scikit_learn():
         assert [found.classes[code][name].a for code in CODES] == pytest.approx(a), name
         assert [found.classes[code][name].b for code in CODES] == pytest.approx(b), name
         assert found.macro[name].difference == pytest.approx(np.mean(a) - np.mean(b)), name
+
+
+def test_within_parts_only_pairs_that_one_network_has_scored_count():
+    labels, run = case(9)
+    part_of = np.arange(len(labels)) % 4
+    # What each network calls likely is another number; within a part nothing has changed.
+    moved = Run(
+        a=run.a ** (1 + part_of)[:, None], b=run.b, a_thresholds=run.a_thresholds, b_thresholds=run.b_thresholds
+    )
+    found = compared(labels, moved, names=("auroc", WITHIN), parts=part_of)
+
+    def by_sklearn(said, k):
+        pairs = [(labels[part_of == part, k], said[part_of == part, k]) for part in range(4)]
+        weights = [truth.sum() * (~truth).sum() for truth, _ in pairs]
+        return np.average([sk.roc_auc_score(*pair) for pair in pairs], weights=weights)
+
+    for k, code in enumerate(CODES):
+        assert found.classes[code][WITHIN].a == pytest.approx(by_sklearn(run.a, k))
+        assert found.classes[code][WITHIN].b == pytest.approx(by_sklearn(run.b, k))
+    assert found.macro[WITHIN].a > found.macro["auroc"].a + 0.02
+    assert found.macro[WITHIN].low < found.macro[WITHIN].difference < found.macro[WITHIN].high
+
+
+@pytest.mark.parametrize("given", [{"names": (WITHIN,)}, {"parts": np.zeros(300)}])
+def test_parts_and_the_metric_within_them_go_together(given):
+    with pytest.raises(ValueError, match="give both or neither"):
+        compared(*case(0), **given)
 
 
 def test_a_model_is_no_different_from_itself():

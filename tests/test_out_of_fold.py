@@ -373,9 +373,22 @@ def test_a_comparison_is_files_that_a_person_and_a_program_read(contest, tmp_pat
     assert f"| ours | page | {auroc:.3f} (" in table
     assert "| printed | signal |" in table
     assert "- Against signal, the best that reads whole signals:" in table
+    within = content["differences"]["chance"]["macro"]["auroc_within"]
+    assert within["a"] == pytest.approx(within_folds_by_sklearn(contest.answers["ours"].said[0]), abs=1e-6)
+    assert f"| {within['difference']:+.3f} ({within['low']:+.3f} to {within['high']:+.3f}) |\n" in table
     predictions = pd.read_parquet(tmp_path / "predictions.parquet")
     assert len(predictions) == 6 * 300
     assert predictions["contender"].nunique() == 6
+
+
+def within_folds_by_sklearn(said):
+    """Macro AUROC of the pairs of a fold, weighted by how many there are."""
+    of_classes = []
+    for truth, logits in zip(said.labels.astype(bool).T, said.logits.T, strict=True):
+        folds = [said.folds == fold for fold in FOLDS]
+        pairs = [truth[fold].sum() * (~truth[fold]).sum() for fold in folds]
+        of_classes.append(np.average([roc_auc_score(truth[fold], logits[fold]) for fold in folds], weights=pairs))
+    return np.mean(of_classes)
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ def hold(
     Raises:
         InputError: contenders answered different records.
     """
-    from vizecg.comparison import Run, compare, corrected
+    from vizecg.comparison import WITHIN, Run, compare, corrected
     from vizecg.metrics import score
 
     first = next(iter(answers.values())).said[0]
@@ -246,7 +246,7 @@ def hold(
                 Run(a=a.probabilities, b=b.probabilities, a_thresholds=a.thresholds, b_thresholds=b.thresholds)
                 for a, b in zip(ours, each.decided, strict=True)
             ]
-            differences[name] = compare(first.labels, runs, names=COMPARED, **how)
+            differences[name] = compare(first.labels, runs, names=(*COMPARED, WITHIN), parts=first.folds, **how)
     return Contest(
         scores=scores,
         differences=_corrected(differences, corrected),
@@ -340,7 +340,7 @@ def _corrected(
         {f"{name}\n{metric}": found.macro[metric] for name, found in differences.items() for metric in COMPARED}
     )
     return {
-        name: replace(found, macro={metric: family[f"{name}\n{metric}"] for metric in COMPARED})
+        name: replace(found, macro={**found.macro, **{metric: family[f"{name}\n{metric}"] for metric in COMPARED}})
         for name, found in differences.items()
     }
 

@@ -13,10 +13,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vizecg.bootstrap import interval, mean_of_defined, patient_weights
+from vizecg.bootstrap import interval, mean_of_defined, patient_weights, weighted_auroc_within
 from vizecg.metrics import MIN_SCORED, Bools, Floats, cuts_of, left_out, resampled_metrics
 
 METRICS: Final = ("auroc", "auprc", "precision", "recall", "f1", "brier")
+WITHIN: Final = "auroc_within"
+"""AUROC over pairs of records that one network has scored: see `bootstrap.weighted_auroc_within`."""
 LOWER_IS_BETTER: Final = frozenset({"brier"})
 _SEED_OF_RUNS: Final = 1
 
@@ -119,6 +121,7 @@ def compare(
     patient_ids: ArrayLike,
     codes: Sequence[str],
     names: Sequence[str] = METRICS,
+    parts: ArrayLike | None = None,
     min_scored: int = MIN_SCORED,
     resamples: int = 1000,
     seed: int = 0,
@@ -136,7 +139,8 @@ def compare(
         runs: of which the records are the same in the same order.
         patient_ids: (records,); records of one patient are drawn together.
         codes: names of the classes, in column order.
-        names: which metrics.
+        names: which metrics; `WITHIN` needs `parts`.
+        parts: (records,) which of several networks has scored each, the same of `a` and `b`.
         min_scored: positives, and negatives, that a class of the macro needs.
         resamples: how many.
         seed: of the resampling.
@@ -146,15 +150,17 @@ def compare(
         ValueError: there is no run, or shapes do not fit.
     """
     truth, patients = _checked(labels, patient_ids, runs=runs, codes=codes)
+    if (parts is None) == (WITHIN in names):
+        raise ValueError(f"parts are for {WITHIN}, and it for them: give both or neither")
     weights = patient_weights(patients, resamples=resamples, seed=seed)
     run_weights = _run_weights(len(runs), resamples=resamples, seed=seed)
     ones, every_run = np.ones((1, len(truth))), np.full((1, len(runs)), 1 / len(runs))
     without = left_out(truth, codes=codes, min_scored=min_scored)
     among = [k for k, code in enumerate(codes) if code not in without]
-    values = [_of_class(truth, runs, k, names=names, weights=ones, run_weights=every_run) for k in range(len(codes))]
-    drawn = [
-        _of_class(truth, runs, k, names=names, weights=weights, run_weights=run_weights) for k in range(len(codes))
-    ]
+    scorer = np.zeros(len(truth)) if parts is None else np.asarray(parts)
+    how: dict[str, Any] = {"names": names, "parts": scorer}
+    values = [_of_class(truth, runs, k, weights=ones, run_weights=every_run, **how) for k in range(len(codes))]
+    drawn = [_of_class(truth, runs, k, weights=weights, run_weights=run_weights, **how) for k in range(len(codes))]
 
     def difference(columns: Sequence[int], name: str) -> Difference:
         return _difference(
@@ -253,14 +259,24 @@ def non_inferiority(found: Difference, *, margin: float, lower_is_better: bool =
 
 
 def _of_class(
-    truth: Bools, runs: Sequence[Run], k: int, *, names: Sequence[str], weights: Floats, run_weights: Floats
+    truth: Bools,
+    runs: Sequence[Run],
+    k: int,
+    *,
+    names: Sequence[str],
+    parts: NDArray[Any],
+    weights: Floats,
+    run_weights: Floats,
 ) -> dict[str, Floats]:
     """Metric -> (2, resamples): that of both models, averaged over the runs drawn."""
     found = {name: np.zeros((2, len(weights))) for name in names}
+    plain = [name for name in names if name != WITHIN]
     for run, weight in zip(runs, run_weights.T, strict=True):
         for side, (said, thresholds) in enumerate(((run.a, run.a_thresholds), (run.b, run.b_thresholds))):
             cuts = cuts_of(thresholds, shape=truth.shape)[:, k]
-            measured = resampled_metrics(truth[:, k], said[:, k], threshold=cuts, weights=weights, names=names)
+            measured = resampled_metrics(truth[:, k], said[:, k], threshold=cuts, weights=weights, names=plain)
+            if WITHIN in names:
+                measured[WITHIN] = weighted_auroc_within(truth[:, k], said[:, k], weights, parts=parts)
             for name in names:
                 found[name][side] += weight * measured[name]
     return found

@@ -9,6 +9,7 @@ import pandas as pd
 
 from vizecg import publish
 from vizecg.comparing import COMPARED, Contest, Params, best_signal_model, claims
+from vizecg.comparison import WITHIN
 from vizecg.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ _NAMES: Final = {"auroc": "AUROC", "precision": "precision", "recall": "recall",
 PROTOCOL: Final = (
     "Out of fold: every record is scored once, by a network, a calibration and thresholds that learned from other "
     "folds. This is our protocol, on our records: nothing here can be set beside figures of another."
+)
+_WITHIN_SAYS: Final = (
+    "Within folds AUROC is over the pairs of records that one network has scored. Networks of different folds have no "
+    "common zero, so over all pairs it comes out lower; claims are read from all pairs."
 )
 
 
@@ -66,25 +71,23 @@ def markdown(content: Mapping[str, Any]) -> str:
         f"|---|---|{'---|' * len(COMPARED)}",
     ]
     for name, entry in content["contenders"].items():
-        cells = (_with_interval(entry["macro"].get(metric), signed=False) for metric in COMPARED)
+        cells = [_with_interval(entry["macro"].get(metric), signed=False) for metric in COMPARED]
         lines.append(f"| {_escaped(name)} | {entry['reads']} | {' | '.join(cells)} |")
     lines += [
         "",
         f"{_escaped(content['challenger'])} minus each of the others, paired:",
         "",
-        f"| minus | {' | '.join(_NAMES[name] for name in COMPARED)} | p (AUROC, Holm) |",
-        f"|---|{'---|' * len(COMPARED)}---|",
+        f"| minus | {' | '.join(_NAMES[name] for name in COMPARED)} | p (AUROC, Holm) | AUROC within folds |",
+        f"|---|{'---|' * len(COMPARED)}---|---|",
     ]
     for name, found in content["differences"].items():
         macro = found["macro"]
-        cells = (
-            _with_interval(
-                {"value": macro[m]["difference"], "low": macro[m]["low"], "high": macro[m]["high"]}, signed=True
-            )
-            for m in COMPARED
-        )
-        lines.append(f"| {_escaped(name)} | {' | '.join(cells)} | {_p(macro['auroc']['p_holm'])} |")
-    lines.append("")
+        cells = [
+            _with_interval({**macro[m], "value": macro[m]["difference"]}, signed=True) for m in (*COMPARED, WITHIN)
+        ]
+        p_holm = _p(macro["auroc"]["p_holm"])
+        lines.append(f"| {_escaped(name)} | {' | '.join(cells[:-1])} | {p_holm} | {cells[-1]} |")
+    lines += ["", _WITHIN_SAYS, ""]
     for claim in content["claims"]:
         best = ", the best that reads whole signals" if claim["is_best_signal_model"] else ""
         lines.append(f"- Against {_escaped(claim['against'])}{best}: {_verdict(claim)}")
