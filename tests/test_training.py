@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
+from scipy.ndimage import map_coordinates
 
 from vizecg.batches import (
     TrainingData,
@@ -754,6 +755,25 @@ def test_a_page_is_never_mirrored():
         rows, columns = np.nonzero(ink > ink.max() * 0.7)
         assert rows.mean() < 108
         assert columns.mean() < 192
+
+
+@pytest.mark.parametrize("shape", [(288, 384), (5, 3), (1, 1)])
+@pytest.mark.parametrize("jitter", [JitterParams(), JitterParams(shift_px=9, scale=0.3, ink=0.4, paper=0.1)])
+def test_a_jittered_page_is_the_page_read_between_its_pixels(shape, jitter):
+    page = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    drawn = np.random.default_rng(1)
+    scales, shifts_px = (drawn.uniform(-most, most, 2) for most in (jitter.scale, jitter.shift_px))
+    gain, paper = 1 + drawn.uniform(-jitter.ink, jitter.ink), drawn.uniform(-jitter.paper, jitter.paper)
+    middles = [(side - 1) / 2 for side in shape]
+    places_px = [
+        (np.arange(side) - shift - middle) / (1 + scale) + middle
+        for side, shift, scale, middle in zip(shape, shifts_px[::-1], scales[::-1], middles, strict=True)
+    ]
+    level = map_coordinates(
+        page.astype(np.float64), np.meshgrid(*places_px, indexing="ij"), order=1, mode="grid-constant", cval=255
+    )
+    ink = jitter_page(page, jitter=jitter, rng=np.random.default_rng(1))
+    np.testing.assert_allclose(ink, np.clip((255 - level) / 255 * gain + paper, 0, 1), atol=1e-5)
 
 
 def test_jitter_stays_within_its_bounds():

@@ -173,7 +173,8 @@ def training_batch(
     for position, row in enumerate(rows.tolist()):
         rng = np.random.default_rng([_EXAMPLE_STREAM, seed, epoch, int(data.ecg_ids[row])])
         if with_pages:
-            page = data.pages[rng.choice(data.pages_of_row[row])]
+            copies = data.pages_of_row[row]
+            page = data.pages[copies[rng.integers(len(copies))]]
             jitter_page(page, jitter=jitter, rng=rng, out=images[position, 0])
         if data.has_signal[row]:
             moved = jitter_signal(data.signals_uv[row], sampling_hz=data.sampling_hz, jitter=jitter, rng=rng)
@@ -225,21 +226,22 @@ def jitter_page(
     scales = 1 + rng.uniform(-jitter.scale, jitter.scale, 2)
     shifts_px = rng.uniform(-jitter.shift_px, jitter.shift_px, 2)
     gain, paper = 1 + rng.uniform(-jitter.ink, jitter.ink), rng.uniform(-jitter.paper, jitter.paper)
-    # About the middle: where each column and each row of the jittered page lies on the page.
-    (across_px, down_px) = (
-        (np.arange(side) - shift - (side - 1) / 2) / scale + (side - 1) / 2
-        for side, shift, scale in zip(page.shape[::-1], shifts_px, scales, strict=True)
-    )
-    _look_up(ink, page, across_px, down_px, np.float32(gain), np.float32(paper))
+    _look_up(ink, page, scales, shifts_px, np.float32(gain), np.float32(paper))
     return ink
+
+
+@njit(nogil=True, cache=True)
+def _places_px(side: int, scale: float, shift_px: float) -> NDArray[np.floating[Any]]:
+    """Where the columns or the rows of a page lay before it was scaled about its middle and shifted."""
+    return (np.arange(side) - shift_px - (side - 1) / 2) / scale + (side - 1) / 2
 
 
 @njit(nogil=True, cache=True)
 def _look_up(
     out: NDArray[np.float32],
     page: NDArray[np.uint8],
-    across_px: NDArray[np.float64],
-    down_px: NDArray[np.float64],
+    scales: NDArray[np.float64],
+    shifts_px: NDArray[np.float64],
     gain: np.float32,
     paper: np.float32,
 ) -> None:
@@ -247,14 +249,26 @@ def _look_up(
 
     Scales are near 1, so columns are read in long runs of neighbours, each one vector instruction
     after another, and not pixel by pixel.
+
+    Args:
+        out: (H, W) to write to.
+        page: (H, W).
+        scales: across and down.
+        shifts_px: likewise.
+        gain: of ink.
+        paper: ink where there is none.
     """
     height, width = page.shape
+    across_px, down_px = _places_px(width, scales[0], shifts_px[0]), _places_px(height, scales[1], shifts_px[1])
     left = np.floor(across_px)
     far = (across_px - left).astype(np.float32)
     ahead = left.astype(np.int64) - np.arange(width)
     edge = int(np.abs(ahead).max()) + 2
     line = np.zeros(width + 2 * edge, dtype=np.float32)  # one row of the page, between two of its own, and white
     white = np.full(width, _WHITE, dtype=np.uint8)
+    # The same runs in every row, and looking for their ends takes longer than reading them.
+    begins = np.append(0, np.flatnonzero(ahead[1:] != ahead[:-1]) + 1)
+    ends = np.append(begins[1:], width)
     for row in range(height):
         upper = int(np.floor(down_px[row]))
         share = np.float32(down_px[row] - upper)
@@ -264,11 +278,7 @@ def _look_up(
         for column in range(width):
             level = one[column] * (np.float32(1) - share) + other[column] * share
             inside[column] = (np.float32(_WHITE) - level) / np.float32(_WHITE) * gain
-        begin = 0
-        while begin < width:
-            end = begin + 1
-            while end < width and ahead[end] == ahead[begin]:
-                end += 1
+        for begin, end in zip(begins, ends):  # noqa: B905 (numba's zip knows no strict)
             start = edge + begin + ahead[begin]
             here, there = line[start : start + end - begin], line[start + 1 : start + 1 + end - begin]
             shares, run = far[begin:end], written[begin:end]
@@ -276,7 +286,6 @@ def _look_up(
                 value = here[column] + (there[column] - here[column]) * shares[column] + paper
                 value = value if value > 0 else np.float32(0)
                 run[column] = value if value < 1 else np.float32(1)
-            begin = end
 
 
 def jitter_signal(
