@@ -12,6 +12,8 @@ that a page is one byte a pixel from the pen to the PNG. Indices below
 
 All that is compiled stands in this one file, long as it is: numba's cache notices a change
 of the file that a function stands in, and of none that it calls into.
+What works on one edge of one column is inlined: a call counts references to its arrays in
+atomic steps, which took a seventh of the time.
 """
 
 import math
@@ -398,13 +400,15 @@ def _cover(
         start, top_start, bottom_start = end, top_end, bottom_end
         running = np.float32(0)
         for row in range(highest, min(lowest + 2, height)):
-            running += change[row]
-            change[row] = 0
-            index[row, column] = _inked(index[row, column], running)
+            # Unsigned, for a signed index may count from the end, and compiled code asks every time whether it does.
+            down, across = np.uint64(row), np.uint64(column)
+            running += change[down]
+            change[down] = 0
+            index[down, across] = _inked(index[down, across], running)
         change[height], change[height + 1] = 0, 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _add_edge(
     change: NDArray[np.float32],
     edge: NDArray[np.float32],
@@ -452,7 +456,7 @@ def _add_edge(
     return highest, lowest
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _add_row(change: NDArray[np.float32], row: int, share: np.float32, area: np.float32) -> None:
     """Cover what is below an edge that stays in a row, from the area between the page's upper side and the edge."""
     above = area - row * share
@@ -467,7 +471,7 @@ def _between(edge: NDArray[np.float32], place: float) -> np.float32:
     return there
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _add_slope(change: NDArray[np.float32], one: np.float32, other: np.float32, share: np.float32) -> None:
     """Cover what is below a straight edge that crosses rows, across a share of the column."""
     high, low = min(one, other), max(one, other)
