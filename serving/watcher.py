@@ -181,6 +181,8 @@ class Watcher:
             self._put_off(pinned)
             refused = f"{pinned.name} version {pinned.version} is refused"
             self._model.failed(f"{refused}: {_kind(error)}", reason=f"{refused}: {error}")
+            if self._model.current is None and isinstance(error, RegistryUnavailable):
+                self._stand_in()
             return
         self._broken = None
         self._swap(served, pinned)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -130,7 +131,7 @@ class Registry:
 
         Raises:
             BrokenVersion: a file is missing, damaged, or belongs to another bundle.
-            RegistryUnavailable: the files cannot be had.
+            RegistryUnavailable: MLflow or the store of the files does not answer, or with a fault of its own.
         """
         copy = self._copies / pinned.bundle_digest
         with self._turn(copy):
@@ -222,22 +223,27 @@ class Registry:
             shutil.rmtree(part, ignore_errors=True)
 
     def _download_into(self, part: Path, pinned: PinnedVersion) -> Path:
-        from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
+        from mlflow.artifacts import download_artifacts, list_artifacts
 
         part.mkdir(parents=True)
         try:
+            # Listed first: a download says of files that are gone what it says of a store that is away.
+            if not list_artifacts(artifact_uri=pinned.source, tracking_uri=self.tracking_uri):
+                raise _gone(pinned)
             got = download_artifacts(
                 artifact_uri=pinned.source,
                 dst_path=str(part),
                 tracking_uri=self.tracking_uri,
                 registry_uri=self.tracking_uri,
             )
-        except (MlflowException, OSError) as error:
-            # A version may name files that are gone: READY proves nothing about them.
-            raise BrokenVersion(
-                f"the files of {pinned.name} version {pinned.version} cannot be had from {shown(pinned.source)!r} "
-                f"({type(error).__name__}); register its bundle again or promote another version"
+        except BrokenVersion:
+            raise
+        except Exception as error:  # every kind of store has a client of its own, and that one errors of its own
+            if _says_absent(error):
+                raise _gone(pinned) from error
+            raise RegistryUnavailable(
+                f"the files of {pinned.name} version {pinned.version} cannot be had from {shown(pinned.source)!r} now "
+                f"({type(error).__name__}); see to the store, and to MLflow before it, then try again"
             ) from error
         inside = Path(got) / BUNDLE_FOLDER
         return inside if inside.is_dir() else Path(got)
@@ -284,3 +290,17 @@ def _holds(copy: Path, digest: str) -> bool:
         return publish.verify(copy, kind=BUNDLE, schema_version=SCHEMA_VERSION).digest == digest
     except InputError:
         return False
+
+
+def _gone(pinned: PinnedVersion) -> BrokenVersion:
+    """A version may name files that are gone: READY proves nothing about them."""
+    return BrokenVersion(
+        f"the files of {pinned.name} version {pinned.version} are not at {shown(pinned.source)!r}; "
+        "register its bundle again or promote another version"
+    )
+
+
+def _says_absent(error: Exception) -> bool:
+    """Whether a store answers that something is not there; no answer, and a fault of its own, say nothing of files."""
+    answer = getattr(error, "response", None)  # of an error of requests
+    return getattr(error, "error_code", None) in _ABSENT or getattr(answer, "status_code", None) == HTTPStatus.NOT_FOUND

@@ -1,9 +1,12 @@
 """Promotion and rollback over a real registry and a real ledger, and every place where a process can die."""
 
 import json
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +31,7 @@ from vizecg.promotion import (
 )
 from vizecg.promotion.ledger import Move
 from vizecg.promotion.tables import history_table, versions_table
-from vizecg.registry import BrokenVersion, NoSuchVersion, Registry
+from vizecg.registry import QUICK_FAILURE, BrokenVersion, NoSuchVersion, Registry, RegistryUnavailable
 from vizecg.settings import CHALLENGER, CHAMPION, Settings
 from vizecg.tracking import ensure_registered
 
@@ -200,6 +203,43 @@ def test_a_challenger_whose_files_were_damaged_is_not_judged(settings, registere
         please(settings, jury)
     assert jury.asked == []
     assert history(settings) == ()
+
+
+@pytest.fixture
+def store_is_away(settings, monkeypatch):
+    """Files of a version lie where nobody answers, and this machine has no copy."""
+    for name, value in {**QUICK_FAILURE, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}.items():
+        monkeypatch.setenv(name, value)
+
+    def move(version):
+        shutil.rmtree(settings.cache_dir)
+        with closing(sqlite3.connect(settings.state_dir / "mlflow.db")) as database, database:
+            away = ("mlflow-artifacts://127.0.0.1:9/files", version)
+            database.execute("UPDATE model_versions SET source = ?, storage_location = NULL WHERE version = ?", away)
+
+    return move
+
+
+def test_while_the_champions_files_cannot_be_had_nobody_is_held_against_nothing(settings, registered, store_is_away):
+    registered(0, 1)
+    please(settings, version="1")
+    store_is_away("1")
+    jury = Jury()
+    with pytest.raises(RegistryUnavailable, match=r"the files of vizecgnet version 1 cannot be had from .* now"):
+        please(settings, jury)
+    assert jury.asked == []
+    assert states(settings) == [("promote", "1", "committed")]
+
+
+def test_a_rollback_passes_over_no_champion_whose_files_are_only_away(settings, registered, store_is_away):
+    registered(0, 1, 2)
+    for version in ("1", "2", "3"):
+        please(settings, version=version)
+    store_is_away("2")
+    with pytest.raises(RegistryUnavailable, match=r"the files of vizecgnet version 2 cannot be had from .* now"):
+        rollback(settings, actor="anna", reason="alarms at night")
+    assert champion_of(settings) == "3"
+    assert len(history(settings)) == 3
 
 
 def test_who_judged_an_old_champion_gets_a_conflict_and_changes_nothing(settings, registered):

@@ -11,7 +11,7 @@ from serving.metrics import Metrics
 from serving.settings import ServingSettings
 from serving.watcher import ServedModel, Watcher
 from vizecg.client import Client
-from vizecg.registry import BrokenVersion, Registry
+from vizecg.registry import DIGEST_TAG, BrokenVersion, Registry
 
 pytestmark = pytest.mark.servers
 PATIENCE_S = 20
@@ -141,6 +141,27 @@ def test_with_the_registry_down_the_last_verified_copy_answers_and_is_marked(
         metrics = httpx.get(f"{url}/metrics", trust_env=False).text
         assert "vizecg_model_stale 1.0" in metrics
         assert "vizecg_registry_up 0.0" in metrics
+
+
+def test_with_the_store_away_the_last_verified_copy_answers(
+    mlflow_server, following, serve, first, second_bundle, page_png, make, monkeypatch
+):
+    store = {"MLFLOW_S3_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    for name, value in {**store, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
+        monkeypatch.setenv(name, value)
+    mlflow_server.promote(first)
+    with serve(create_app(following)) as url:
+        until(lambda: version_at(url) == first)
+    run_id = mlflow_server.client.get_model_version("vizecgnet", first).run_id
+    tags = {DIGEST_TAG: make.digest(second_bundle)}
+    away = mlflow_server.client.create_model_version("vizecgnet", "s3://bucket/x", run_id, tags=tags)
+    mlflow_server.promote(away.version)
+    with serve(create_app(following)) as url, Client(url) as client:
+        until(lambda: readiness(url)["ready"])
+        assert client.predict(page_png).model.version == first
+        assert readiness(url)["last_failure"] == (
+            f"vizecgnet version {away.version} is refused: the model registry does not answer"
+        )
 
 
 def test_with_the_registry_down_and_nothing_kept_it_is_not_ready(following, serve, caplog):

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import ClassVar
@@ -160,7 +161,7 @@ def truncate(bundle):
         pytest.param(
             lambda _: None, "0" * 64, "its files are bundle .*…, it was registered as 000000000000…", id="other-digest"
         ),
-        pytest.param(lambda bundle: shutil.rmtree(bundle.parent), None, "cannot be had from|not usable", id="gone"),
+        pytest.param(lambda bundle: shutil.rmtree(bundle.parent), None, "version .* are not at .*; register", id="gone"),
     ],
 )
 def test_files_that_are_not_what_was_registered_are_refused_and_not_kept(
@@ -209,10 +210,78 @@ def test_a_password_in_the_address_is_in_no_sentence(tmp_path):
     assert "s3cret" not in str(caught.value)
 
 
+class StoreOfNoFiles(BaseHTTPRequestHandler):
+    """An MLflow, or an S3, that answers each request alike."""
+
+    status, content = 503, b""
+
+    def do_GET(self):
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def store_that_says(monkeypatch):
+    """Start one that answers so; `HOST:PORT`."""
+    with HTTPServer(("127.0.0.1", 0), StoreOfNoFiles) as server, ThreadPoolExecutor(1) as pool:
+
+        def start(status, content):
+            monkeypatch.setattr(StoreOfNoFiles, "status", status)
+            monkeypatch.setattr(StoreOfNoFiles, "content", content)
+            return f"127.0.0.1:{server.server_port}"
+
+        pool.submit(server.serve_forever)
+        yield start
+        server.shutdown()
+
+
+@pytest.fixture
+def files_at(registry, version, monkeypatch):
+    """The version, as if its files lay in a store at `HOST:PORT`."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    def pin(scheme, store):
+        monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://{store}")
+        source = f"s3://bucket/{store}/files" if scheme == "s3" else f"{scheme}://{store}/files"
+        return replace(registry.version(version), source=source)
+
+    return pin
+
+
+@pytest.mark.parametrize("scheme", ["mlflow-artifacts", "s3"])
+@pytest.mark.parametrize("status", [None, 500, 503])
+def test_a_store_that_is_away_says_nothing_about_files(registry, files_at, store_that_says, scheme, status):
+    store = "127.0.0.1:9" if status is None else store_that_says(status, b"")
+    with pytest.raises(RegistryUnavailable, match=r"cannot be had from '.*' now \(\w+\); see to the store"):
+        registry.fetch(files_at(scheme, store))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "status", "content"),
+    [
+        pytest.param("mlflow-artifacts", 404, b"", id="not-found"),
+        pytest.param("mlflow-artifacts", 200, b'{"files": []}', id="nothing-listed"),
+        pytest.param("s3", 404, b"<Error><Code>NoSuchBucket</Code><Message>-</Message></Error>", id="no-bucket"),
+        pytest.param("s3", 200, b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>", id="no-keys"),
+    ],
+)
+def test_files_that_a_store_does_not_have_are_gone(registry, files_at, store_that_says, scheme, status, content):
+    with pytest.raises(BrokenVersion, match=r"the files of vizecgnet version \d+ are not at '.*/files'; register"):
+        registry.fetch(files_at(scheme, store_that_says(status, content)))
+
+
 def test_a_password_in_the_address_of_files_is_in_no_sentence(following, version):
     pinned = replace(Registry(following).version(version), source="mlflow-artifacts://alice:s3cret@127.0.0.1:9/files")
     with pytest.raises(
-        BrokenVersion, match=r"cannot be had from .mlflow-artifacts://\*\*\*@127\.0\.0\.1:9/files'"
+        RegistryUnavailable, match=r"cannot be had from .mlflow-artifacts://\*\*\*@127\.0\.0\.1:9/files' now"
     ) as caught:
         Registry(following).fetch(pinned)
     assert "s3cret" not in str(caught.value)
