@@ -11,6 +11,7 @@ from typing import Final
 
 from vizecg.errors import Conflict, GateRefused, InputError, VizecgError
 from vizecg.process import start_supervised, stop
+from vizecg.settings import shown
 
 _OUR_SENTENCE: Final = "vizecg: "
 _KINDS: Final[Mapping[int, type[VizecgError]]] = {kind.exit_code: kind for kind in (InputError, GateRefused, Conflict)}
@@ -40,7 +41,7 @@ def run_command(
         workspace: where it runs.
         timeout_s: after which its process group is stopped.
         what: it is, for the sentence.
-        say: receives every line that is worth saying.
+        say: receives every line that is worth saying, without user names and passwords in addresses.
         worth_saying: which are; by default all that are not empty.
 
     Raises:
@@ -82,7 +83,7 @@ def _spoken(
 ) -> Iterator[str]:
     assert process.stdout is not None  # noqa: S101 (it was started with a pipe)
     for raw in process.stdout:
-        line = raw.rstrip()
+        line = shown(raw.rstrip())  # what DVC or git say of a remote may hold its password
         if worth_saying(line):
             say(line)
             yield line

@@ -26,7 +26,7 @@ from vizecg.environment import enter
 from vizecg.errors import GateRefused, InputError, VizecgError
 from vizecg.promoting import actor
 from vizecg.publish import locked
-from vizecg.settings import Settings
+from vizecg.settings import Settings, shown
 
 TRANSFER_TIMEOUT_S: Final = 6 * 3600
 PATIENCE_S: Final = 300
@@ -188,7 +188,7 @@ def _make_ready(place: Path, *, overrides: Sequence[str]) -> None:
     get_run_logger().info("workspace %s at %s", place, workspace.head_commit(place))
     if overrides:
         override(place / PARAMS_FILE, overrides, models=steps.params_models())
-        get_run_logger().info("overridden: %s", ", ".join(overrides))
+        get_run_logger().info("overridden: %s", shown(", ".join(overrides)))
     # What the remote lacks is made anew; what it has need not be.
     _transfer(["pull", "--run-cache", "--allow-missing"], place=place)
 

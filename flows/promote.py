@@ -100,7 +100,7 @@ def _origin(workspace: Path) -> dict[str, str]:
 def _parameters(workspace: Path) -> dict[str, str]:
     """What was overridden, for whoever compares runs: against the params.yaml that is committed."""
     changed = changed_parameters(workspace)
-    return {} if changed is None else {"overrides": ", ".join(changed)[:_LONGEST_TAG] or "none"}
+    return {} if changed is None else {"overrides": shown(", ".join(changed))[:_LONGEST_TAG] or "none"}
 
 
 @task(name="gates", task_run_name="gates", persist_result=False)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from flows.commands import run_command
 from flows.stages import run_stage, stage_names
 from vizecg.errors import Conflict, GateRefused, InputError
 from vizecg.process import start_supervised, stop
@@ -69,6 +70,13 @@ def test_a_failed_stage_is_told_in_the_steps_own_words_and_kind(workspace, code,
     with pytest.raises(kind, match=r"^stage write: data are wrong: label V7 is unknown$") as caught:
         run(workspace)
     assert type(caught.value) is kind
+
+
+def test_what_a_command_says_of_a_remote_is_told_without_its_password(workspace):
+    (workspace / "cut_off.py").write_text("print('ERROR: https://anna:s3cret@git.example.org/x is away')")
+    said = []
+    done = run_command(["cut_off"], workspace=workspace, timeout_s=60, what="it", say=said.append)
+    assert done.lines == said == ["ERROR: https://***@git.example.org/x is away"]
 
 
 def test_a_stage_that_takes_too_long_is_stopped_with_all_it_started(workspace):

@@ -1,5 +1,8 @@
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import pytest
 
@@ -76,6 +79,33 @@ def test_one_run_works_in_a_clone_at_a_revision_that_is_gone_afterwards(checkout
 def test_a_revision_that_is_not_there_is_named(settings):
     with (
         pytest.raises(InputError, match=r"checkout has no revision 'nightly'; name a branch, a tag or a commit"),
+        workspace.of_one_run("one", settings=settings, revision="nightly"),
+    ):
+        pass
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def over_http(checkout):
+    """The checkout as a repository that is cloned with a name and a password in its address."""
+    git("update-server-info", cwd=checkout)
+    with (
+        HTTPServer(("127.0.0.1", 0), partial(QuietFiles, directory=checkout)) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        pool.submit(server.serve_forever)
+        yield f"http://anna:s3cret@127.0.0.1:{server.server_port}/.git"
+        server.shutdown()
+
+
+def test_a_password_in_the_address_of_the_repository_is_in_no_sentence(over_http, settings):
+    settings = settings.model_copy(update={"repository": over_http})
+    with (
+        pytest.raises(InputError, match=r"^http://\*\*\*@127\.0\.0\.1:\d+/\.git has no revision 'nightly'"),
         workspace.of_one_run("one", settings=settings, revision="nightly"),
     ):
         pass

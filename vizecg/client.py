@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from vizecg.answer import Answer
 from vizecg.errors import InputError
+from vizecg.settings import shown
 
 
 class ServiceUnavailable(InputError):
@@ -49,6 +50,7 @@ class Client:
 
     def __init__(self, base_url: str, *, timeout_s: float = 30.0, api_key: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
+        self._shown = shown(self.base_url)
         # A proxy of the environment is for the world outside, and must not see a patient's picture.
         headers = None if api_key is None else {"Authorization": f"Bearer {api_key}"}
         self._http = httpx.Client(base_url=self.base_url, timeout=timeout_s, trust_env=False, headers=headers)
@@ -148,7 +150,7 @@ class Client:
         try:
             response = self._http.request(method, path, **sent)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ServiceUnavailable(f"no service answers at {self.base_url} ({type(error).__name__})") from None
+            raise ServiceUnavailable(f"no service answers at {self._shown} ({type(error).__name__})") from None
         if response.is_error:
             raise RequestRefused(response.status_code, self._document(response))
         return response
@@ -167,7 +169,7 @@ class Client:
             # A newer service may say more than this version knows.
             return Answer.model_validate(content, extra="ignore")
         except ValidationError:
-            raise ServiceUnavailable(f"{self.base_url} answers, but not as this version of VizECG does") from None
+            raise ServiceUnavailable(f"{self._shown} answers, but not as this version of VizECG does") from None
 
     def _result(self, result: object) -> Answer | RequestRefused:
         content = result if isinstance(result, dict) else {}
@@ -182,7 +184,7 @@ class Client:
         return parts
 
     def _stranger(self) -> ServiceUnavailable:
-        return ServiceUnavailable(f"{self.base_url} answers, but not as a VizECG service does")
+        return ServiceUnavailable(f"{self._shown} answers, but not as a VizECG service does")
 
 
 def _explain(labels: Sequence[str]) -> str:

@@ -141,7 +141,7 @@ def _commit_of(revision: str, *, workspace: Path) -> str:
         with suppress(InputError):
             return _git(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"], cwd=workspace)
     raise InputError(
-        f"{_git(['remote', 'get-url', 'origin'], cwd=workspace)} has no revision {revision!r}; "
+        f"{shown(_git(['remote', 'get-url', 'origin'], cwd=workspace))} has no revision {revision!r}; "
         "name a branch, a tag or a commit that was pushed"
     )
 

@@ -34,6 +34,14 @@ def test_nobody_there_is_one_sentence(address):
         client.predict(b"x")
 
 
+def test_a_password_in_the_address_of_the_service_is_in_no_sentence():
+    with (
+        pytest.raises(ServiceUnavailable, match=r"no service answers at http://\*\*\*@127\.0\.0\.1:9 \(ConnectError\)"),
+        Client("http://anna:s3cret@127.0.0.1:9") as client,
+    ):
+        client.predict(b"x")
+
+
 @pytest.mark.parametrize("body", [b"hello", b"[1]", b'{"status": "ok"}'])
 def test_another_program_at_the_address_is_noticed(body):
     class Other(BaseHTTPRequestHandler):
