@@ -13,7 +13,7 @@ import httpx
 
 from vizecg import tracking
 from vizecg.errors import VizecgError
-from vizecg.promotion import Ledger, finish_interrupted, look_at_champion
+from vizecg.promotion import Ledger, being_moved, finish_interrupted, look_at_champion
 from vizecg.settings import Settings, repository_root, shown
 
 # A training of all of PTB-XL with two copies of each page writes about this much.
@@ -177,10 +177,8 @@ def _promotions(settings: Settings) -> Finding:
     if ended is not None:
         said = f"promotion {ended.sequence} by {ended.actor} was cut off; it is {ended.state} now"
         return Finding(about="promotions", well=True, said=said)
-    pending = Ledger(settings.ledger_url).head().pending
-    if pending is not None:
-        said = f"{pending.actor} is making version {pending.version} the champion right now; look again in five minutes"
-        return Finding(about="promotions", well=True, said=said)
+    if (moving := being_moved(Ledger(settings.ledger_url).head())) is not None:
+        return Finding(about="promotions", well=True, said=moving)
     entries = Ledger(settings.ledger_url).entries()
     if entries and entries[-1].state == "waiting":
         last = entries[-1]

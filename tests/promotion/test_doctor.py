@@ -10,7 +10,7 @@ import pytest
 
 from vizecg import doctor, tracking
 from vizecg.environment import house_environment
-from vizecg.promotion import Ledger, history
+from vizecg.promotion import Ledger, history, look_at_champion, put_back
 from vizecg.promotion.ledger import Move
 from vizecg.settings import CHAMPION
 from vizecg.tracking import ensure_registered
@@ -82,6 +82,35 @@ def test_a_version_that_waits_for_a_person_is_told_with_what_to_type(settings, r
     told = found(settings)["promotions"]
     assert told.well
     assert told.said.endswith("and waits for a person: `vizecg approve 1 --reason …`")
+
+
+def test_an_alias_that_is_being_moved_was_moved_by_nobodys_hand(settings, register):
+    promoted(settings, register(0))
+    second = register(1)
+    ledger, entry = begin(settings, second)
+    pin(settings, second)  # and the process has yet to say so in the ledger
+    told = found(settings, put_alias_back=True)["champion"]
+    assert told.well
+    assert told.said == "anna is making version 2 the champion right now; look again in five minutes"
+    assert put_back(settings) is None
+    assert tracking.aliased(settings, alias=CHAMPION).version == "2"
+    ledger.finish(entry, state="committed")
+    assert found(settings)["champion"].said == "vizecgnet@champion is version 2, as the ledger says"
+
+
+def test_an_alias_that_is_moved_while_it_is_looked_at_was_moved_by_nobodys_hand(settings, register, monkeypatch):
+    promoted(settings, register(0))
+    second, aliased = register(1), tracking.aliased
+
+    def moved_meanwhile(settings, *, alias):
+        monkeypatch.setattr(tracking, "aliased", aliased)
+        promoted(settings, second)
+        return aliased(settings, alias=alias)
+
+    monkeypatch.setattr(tracking, "aliased", moved_meanwhile)
+    assert look_at_champion(settings, put_it_back=False).sentence == (
+        "vizecgnet@champion is version 2, as the ledger says"
+    )
 
 
 def test_an_alias_that_was_moved_by_hand_is_told_and_put_back_only_when_asked(settings, register):

@@ -304,8 +304,10 @@ def look_at_champion(settings: Settings, *, put_it_back: bool) -> AliasLook:
     """
     if put_it_back and (done := put_back(settings)) is not None:
         return AliasLook(as_ledger=True, sentence=done)
-    said = Ledger(settings.ledger_url).head().champion
-    now = tracking.aliased(settings, alias=CHAMPION)
+    head, now = _ledger_and_alias(settings)
+    if (moving := being_moved(head)) is not None:
+        return AliasLook(as_ledger=True, sentence=moving)
+    said = head.champion
     alias = f"{MODEL_NAME}@{CHAMPION}"
     if said is None:
         answer = f"{alias} is version {now.version}, from before the ledger" if now else "none yet; `vizecg promote`"
@@ -318,7 +320,7 @@ def look_at_champion(settings: Settings, *, put_it_back: bool) -> AliasLook:
 
 
 def put_back(settings: Settings) -> str | None:
-    """Let the alias `champion` point again at what the ledger says.
+    """Let the alias `champion` point again at what the ledger says; not while somebody is moving it.
 
     Returns:
         What was done, in a sentence; None when nothing had to be.
@@ -326,16 +328,37 @@ def put_back(settings: Settings) -> str | None:
     Raises:
         InputError: the registry does not have the ledger's champion any more.
     """
-    champion = Ledger(settings.ledger_url).head().champion
-    if champion is None:
+    head, now = _ledger_and_alias(settings)
+    champion = head.champion
+    if champion is None or being_moved(head) is not None:
         return None
-    now = tracking.aliased(settings, alias=CHAMPION)
     if now is not None and now.bundle_digest == champion.bundle_digest:
         return None
     pinned = _pin_digest(settings, champion.bundle_digest, number=champion.version)
     tracking.set_alias(settings, alias=CHAMPION, pinned=pinned)
     was = f"was version {now.version}" if now else "was not set"
     return f"{MODEL_NAME}@{CHAMPION} {was}, the ledger says version {pinned.version}: put back"
+
+
+def _ledger_and_alias(settings: Settings) -> tuple[Head, PinnedVersion | None]:
+    """Both as they were at one moment: the ledger is read before and after the alias, until it says the same."""
+    ledger = Ledger(settings.ledger_url)
+    head = ledger.head()
+    while True:
+        now, after = tracking.aliased(settings, alias=CHAMPION), ledger.head()
+        if after == head:
+            return head, now
+        head = after
+
+
+def being_moved(head: Head) -> str | None:
+    """Who is moving the alias now: until the ledger says so too, it is nobody's hand."""
+    if head.pending is None or head.pending.abandoned:
+        return None
+    return (
+        f"{head.pending.actor} is making version {head.pending.version} the champion right now; "
+        "look again in five minutes"
+    )
 
 
 def _decide(
