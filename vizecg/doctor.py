@@ -13,7 +13,7 @@ import httpx
 
 from vizecg import tracking
 from vizecg.errors import VizecgError
-from vizecg.promotion import Ledger, being_moved, finish_interrupted, look_at_champion
+from vizecg.promotion import Ledger, being_moved, finish_interrupted, look_at_champion, waiting
 from vizecg.settings import Settings, repository_root, shown
 
 # A training of all of PTB-XL with two copies of each page writes about this much.
@@ -179,12 +179,12 @@ def _promotions(settings: Settings) -> Finding:
         return Finding(about="promotions", well=True, said=said)
     if (moving := being_moved(Ledger(settings.ledger_url).head())) is not None:
         return Finding(about="promotions", well=True, said=moving)
-    entries = Ledger(settings.ledger_url).entries()
-    if entries and entries[-1].state == "waiting":
-        last = entries[-1]
-        said = f"version {last.version} passed the gates on {last.created_at:%Y-%m-%d} and waits for a person"
-        return Finding(about="promotions", well=True, said=f"{said}: `vizecg approve {last.version} --reason …`")
-    return Finding(about="promotions", well=True, said="none was cut off")
+    asked = [
+        f"version {entry.version} passed the gates on {entry.created_at:%Y-%m-%d} and waits for a person: "
+        f"`vizecg approve {entry.version} --reason …`"
+        for entry in waiting(settings)
+    ]
+    return Finding(about="promotions", well=True, said="; ".join(asked) or "none was cut off")
 
 
 def _champion(settings: Settings, *, put_alias_back: bool) -> Finding:

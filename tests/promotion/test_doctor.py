@@ -84,6 +84,32 @@ def test_a_version_that_waits_for_a_person_is_told_with_what_to_type(settings, r
     assert told.said.endswith("and waits for a person: `vizecg approve 1 --reason …`")
 
 
+def test_what_waits_is_told_until_another_champion_comes_or_the_bundle_is_judged_again(settings, register):
+    first, second, third = register(0), register(1), register(2)
+    ledger = Ledger(settings.ledger_url)
+
+    def note(down, version, *, champion):
+        digest = version.tags["bundle_digest"]
+        move = Move(action="promote", version=version.version, bundle_digest=digest, actor="anna", reason="",
+                    identity={}, verdict={})  # fmt: skip
+        down(move, head=ledger.head(), previous=champion and (champion.version, champion.tags["bundle_digest"]))
+
+    def told():
+        return [word for word in found(settings)["promotions"].said.split() if word.isdigit()]
+
+    note(ledger.wait, first, champion=None)
+    note(ledger.refuse, second, champion=None)
+    assert told() == ["1", "1"], "the last row is of another version"
+    note(ledger.wait, second, champion=None)
+    assert told() == ["1", "1", "2", "2"]
+    note(ledger.refuse, second, champion=None)
+    assert told() == ["1", "1"]
+    promoted(settings, third)
+    assert found(settings)["promotions"].said == "none was cut off"
+    note(ledger.wait, second, champion=third)
+    assert told() == ["2", "2"]
+
+
 def test_an_alias_that_is_being_moved_was_moved_by_nobodys_hand(settings, register):
     promoted(settings, register(0))
     second = register(1)

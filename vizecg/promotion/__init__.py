@@ -18,6 +18,7 @@ from vizecg.promotion.moves import (
     promote,
     put_back,
     rollback,
+    waiting,
 )
 from vizecg.promotion.versions import VersionSummary, list_versions
 
@@ -39,4 +40,5 @@ __all__ = [
     "promote",
     "put_back",
     "rollback",
+    "waiting",
 ]

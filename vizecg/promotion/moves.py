@@ -340,6 +340,19 @@ def put_back(settings: Settings) -> str | None:
     return f"{MODEL_NAME}@{CHAMPION} {was}, the ledger says version {pinned.version}: put back"
 
 
+def waiting(settings: Settings) -> tuple[Entry, ...]:
+    """What `approve` would take: the newest row of a bundle waits, and was held against the champion of today."""
+    entries = Ledger(settings.ledger_url).entries()
+    if lineage := lineage_of(entries):
+        champion = lineage[-1].bundle_digest
+    else:
+        now = tracking.aliased(settings, alias=CHAMPION)
+        champion = now.bundle_digest if now else None
+    newest = {entry.bundle_digest: entry for entry in entries}
+    asked = (entry for entry in newest.values() if (entry.state, entry.expected_champion) == ("waiting", champion))
+    return tuple(sorted(asked, key=lambda entry: entry.sequence))
+
+
 def _ledger_and_alias(settings: Settings) -> tuple[Head, PinnedVersion | None]:
     """Both as they were at one moment: the ledger is read before and after the alias, until it says the same."""
     ledger = Ledger(settings.ledger_url)
