@@ -59,6 +59,14 @@ def test_a_server_is_waited_for_and_gone_afterwards(tmp_path):
         urllib.request.urlopen(f"http://{LOOPBACK}:{port}/health", timeout=2)
 
 
+def test_a_proxy_is_not_asked_whether_a_server_of_this_machine_is_well(tmp_path, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", f"http://{LOOPBACK}:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with server(HTTP, port=free_port(18_000), tmp_path=tmp_path) as running:
+        wait_until_healthy(running, timeout_s=30)
+
+
 def test_a_server_that_ends_is_told_with_its_last_words(tmp_path):
     code = "print('no disk left'); raise SystemExit(7)"
     with (

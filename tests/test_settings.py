@@ -1,6 +1,7 @@
 import pytest
 
-from vizecg.settings import shown
+from vizecg.environment import house_environment
+from vizecg.settings import Settings, shown
 
 
 @pytest.mark.parametrize(
@@ -18,3 +19,20 @@ from vizecg.settings import shown
 )
 def test_an_address_is_shown_without_who_and_password(uri, expected):
     assert shown(uri) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, "127.0.0.1,localhost"),
+        ({"NO_PROXY": "git.example.org,localhost"}, "git.example.org,localhost,127.0.0.1"),
+        ({"NO_PROXY": "ignored", "no_proxy": "git.example.org"}, "git.example.org,127.0.0.1,localhost"),
+    ],
+)
+def test_programs_ask_servers_of_this_machine_without_the_proxy_of_the_shell(said, expected, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    environment = house_environment(Settings())
+    assert environment["NO_PROXY"] == environment["no_proxy"] == expected

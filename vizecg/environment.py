@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 def house_environment(settings: "Settings") -> dict[str, str]:
     """Variables to set for programs that run here, beside those of the shell."""
     state = settings.state_dir
+    never_by_proxy = _never_by_proxy()
     return {
         **NOTHING_REPORTS_HOME,
+        "NO_PROXY": never_by_proxy,
+        "no_proxy": never_by_proxy,
         "VIZECG_STATE_DIR": str(state),
         "VIZECG_TRACKING_URI": settings.tracking_uri,
         "VIZECG_LEDGER_URL": settings.ledger_url,
@@ -51,6 +54,12 @@ def enter(settings: "Settings") -> None:
     _make_writable(settings.state_dir)
     for name, value in house_environment(settings).items():
         os.environ.setdefault(name, value)
+
+
+def _never_by_proxy() -> str:
+    """What the shell says, and this machine: its proxy is for the world outside, our servers are on loopback."""
+    said = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    return ",".join(dict.fromkeys(filter(None, (*said.split(","), "127.0.0.1", "localhost"))))
 
 
 def _make_writable(folder: "Path") -> None:

@@ -54,6 +54,8 @@ def free_port(preferred: int) -> int:
 def reserved(port: int) -> socket.socket:
     """Hold a port until the socket is closed: a server that takes a minute to start has not bound its own yet.
 
+    Port 0 is any that is free, another one each time.
+
     Raises:
         InputError: somebody else was first.
     """
@@ -108,7 +110,8 @@ def wait_until_healthy(server: Server, *, timeout_s: float) -> None:
         if server.process.poll() is not None:
             raise InputError(f"{server.name} ended with code {server.process.returncode}: {last_words(server.log)}")
         try:
-            if httpx.get(server.url + server.health, timeout=2).status_code == httpx.codes.OK:
+            # A proxy of the environment is for the world outside.
+            if httpx.get(server.url + server.health, timeout=2, trust_env=False).status_code == httpx.codes.OK:
                 return
         except httpx.HTTPError:
             pass

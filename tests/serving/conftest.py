@@ -343,7 +343,7 @@ def mlflow_server(
         log=state / "mlflow.log",
     )
     with server as running_server:
-        wait_until_healthy(running_server, timeout_s=90)
+        wait_until_healthy(running_server, timeout_s=600)
         yield RegistryOfTests(Settings(state_dir=state / "client", tracking_uri=running_server.url))
 
 

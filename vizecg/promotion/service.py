@@ -13,13 +13,12 @@ import vizecg
 from vizecg import bundle as bundles
 from vizecg.client import Client
 from vizecg.environment import house_environment
-from vizecg.errors import InputError
+from vizecg.errors import Conflict, InputError
 from vizecg.gates import Served
-from vizecg.servers import LOOPBACK, free_port, started, wait_until_healthy
+from vizecg.servers import LOOPBACK, reserved, started, wait_until_healthy
 from vizecg.settings import Settings
 
 UP_WITHIN_S: Final = 300.0
-_FIRST_PORT: Final = 8600
 # What whoever promotes has set for a service of theirs is not for this one, which nobody else may ask.
 _NOT_OF_OURS: Final = "VIZECG_"
 
@@ -29,6 +28,9 @@ def try_to_serve(bundle: Path) -> Served:
 
     Args:
         bundle: folder of a verified bundle.
+
+    Raises:
+        Conflict: the service of somebody else answers where this one was to.
     """
     if importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("fastapi") is None:
         return Served(pages=0)
@@ -42,8 +44,12 @@ def try_to_serve(bundle: Path) -> Served:
 
 
 def _ask(bundle: Path, *, goldens: list[bundles.Golden], folder: Path) -> str | None:
-    tolerance = bundles.read(bundle)[1].tolerance.probabilities
-    port = free_port(_FIRST_PORT)
+    digest, contract = bundles.read(bundle)
+    tolerance = contract.tolerance.probabilities
+    with reserved(
+        0
+    ) as held:  # the same one for two that promote at once would let one be judged by the other's service
+        port = held.getsockname()[1]
     url = f"http://{LOOPBACK}:{port}"
     with started(
         "the service",
@@ -57,7 +63,10 @@ def _ask(bundle: Path, *, goldens: list[bundles.Golden], folder: Path) -> str | 
         wait_until_healthy(service, timeout_s=UP_WITHIN_S)
         with Client(url) as client:
             for golden in goldens:
-                said = [label.probability for label in client.predict(golden.data).labels]
+                answer = client.predict(golden.data)
+                if answer.model.bundle_digest != digest:
+                    raise Conflict(f"another service took port {port} of {LOOPBACK} just now; promote again")
+                said = [label.probability for label in answer.labels]
                 far = float(np.max(np.abs(np.array(said) - golden.probabilities))) if said else float("inf")
                 if not far <= tolerance:
                     what = f"differs by {far:.3f} from what it said" if said else "rejects it, and did not"

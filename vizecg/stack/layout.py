@@ -216,9 +216,7 @@ def _trail(layout: Layout) -> dict[str, str]:
 
 
 def _shell() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_ANOTHER)}
-    never = [name for name in (kept.get("NO_PROXY", ""), LOOPBACK, "localhost") if name]
-    return {**kept, "NO_PROXY": ",".join(never), "no_proxy": ",".join(never)}
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OF_ANOTHER)}
 
 
 def _without_ours(environment: Mapping[str, str]) -> dict[str, str]:
