@@ -12,7 +12,7 @@ from prefect.states import Completed
 from flows.outcomes import exit_code, failed, failed_like, payload, spare_empty_tracebacks
 from vizecg.errors import VizecgError
 from vizecg.monitoring import Report
-from vizecg.monitoring.watch import ATTENTION, lines_of, read_everything, tell, watch, write
+from vizecg.monitoring.watch import ATTENTION, DATA, lines_of, read_everything, tell, watch, write
 from vizecg.settings import MODEL_NAME
 
 OUT: Final = Path("reports") / "monitor"
@@ -49,7 +49,6 @@ def monitor(put_alias_back: bool = False, look_for_data: bool = True, out: Path 
         return failed_like(looked)
     report: Report = payload(looked)
     _show(report, out=out)
-    _emit(report)
     ill = [found.about for found in report.looks if not found.well]
     said = f"somebody should look: {', '.join(ill)}" if ill else "all is well"
     return Completed(message=said, data=report.well)
@@ -61,7 +60,7 @@ def look(*, put_alias_back: bool, look_for_data: bool, out: Path) -> State[Any]:
     try:
         settings, params, source = read_everything(look_for_data=look_for_data)
         report = watch(settings, params=params, source=source, put_alias_back=put_alias_back)
-        report = tell(report, settings=settings, params=params)
+        report = tell(report, settings=settings, params=params, emit=_emit)
         write(report, out=out)
     except VizecgError as error:
         return failed(error)
@@ -80,8 +79,7 @@ def _emit(report: Report) -> None:
     """Events for automations; not the same every day, see `monitor.cool_down_days`."""
     resource = {"prefect.resource.id": RESOURCE, "prefect.resource.name": MODEL_NAME}
     model = {"bundle_digest": report.model["bundle_digest"], "version": report.model["version"]}
-    if report.told:
-        found = {one.about: one.sentence for one in report.looks if one.about in report.told}
-        emit_event(event=SOMEBODY_SHOULD_LOOK, resource=resource, payload={**model, "found": found})
-    if report.wants_training:
+    found = {one.about: one.sentence for one in report.looks if one.about in report.told}
+    emit_event(event=SOMEBODY_SHOULD_LOOK, resource=resource, payload={**model, "found": found})
+    if report.wants_training and DATA in report.told:
         emit_event(event=NEW_DATA, resource=resource, payload={**model, "pin": report.data.pin})

@@ -247,6 +247,7 @@ def test_people_are_told_once_in_a_week_and_nothing_of_a_patient(other, same, tm
             assert bool(report.told) == (days in (0, 8)), days
             assert report.notes == ()
             assert not report.wants_training, "with the same data training makes the same model"
+            assert json.loads(got[0])["wants_training"] is False
         assert len(got) == 2
         told = json.loads(got[0])
         assert told["findings"][0]["sentence"].startswith("the pictures have changed: ")
@@ -269,7 +270,39 @@ def test_a_webhook_that_does_not_work_is_a_note_without_its_token(other, tmp_pat
     settings = MonitorSettings(state_dir=tmp_path / "gone", webhook_url=url)
     (gone,) = tell(report, settings=settings, params=PARAMS).notes
     assert "was not reached (ConnectError)" in gone
+    settings = MonitorSettings(state_dir=tmp_path / "mistyped", webhook_url=url.replace("/hook", "x/hook"))
+    (mistyped,) = tell(report, settings=settings, params=PARAMS).notes
+    assert mistyped == "VIZECG_WEBHOOK_URL is no address such as https://HOST/PATH, so nobody was told"
     assert "s3cret" not in note + gone + repr(settings)
+
+
+def test_only_what_has_arrived_is_remembered_and_each_way_for_itself(other, tmp_path):
+    report, _ = looked(other.settings)
+    emitted = []
+    with listening(status=500) as (url, got):
+        settings = MonitorSettings(state_dir=tmp_path, webhook_url=url)
+        for attempt in (1, 2):
+            told = tell(report, settings=settings, params=PARAMS, emit=emitted.append)
+            assert len(told.notes) == 1
+            assert len(got) == attempt, "nobody has heard of it, so it is tried again"
+        assert [one.told for one in emitted] == [("pictures",)], "who has heard of it is not told again"
+    with listening() as (url, got):
+        settings = MonitorSettings(state_dir=tmp_path, webhook_url=url)
+        told = [tell(report, settings=settings, params=PARAMS, emit=emitted.append).told for _ in range(2)]
+        assert told == [("pictures",), ()]
+        assert (len(got), len(emitted)) == (1, 1)
+
+
+def test_what_a_killed_monitor_was_about_to_tell_is_told_by_the_next(other, tmp_path):
+    report, _ = looked(other.settings)
+    settings = MonitorSettings(state_dir=tmp_path)
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tell(report, settings=settings, params=PARAMS, emit=killed)
+    assert tell(report, settings=settings, params=PARAMS, emit=lambda _: None).told == ("pictures",)
 
 
 def test_the_report_is_json_a_page_that_loads_nothing_and_metrics_that_prometheus_reads(other, tmp_path):

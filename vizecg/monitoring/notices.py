@@ -1,13 +1,15 @@
 """Whom to tell, and how often: people by a webhook, and nobody the same thing every day."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from vizecg.errors import InputError
 from vizecg.publish import locked, to_json, write_atomically
 from vizecg.settings import shown
 
@@ -15,7 +17,7 @@ _TIMEOUT_S = 10.0
 
 
 class Memory:
-    """When something was told last.
+    """When something was told last, by one way of telling.
 
     It lies in the state folder: monitors on several machines remember each for themselves.
     """
@@ -24,8 +26,9 @@ class Memory:
         self._path = path
         self._cool_down = cool_down
 
-    def take(self, keys: Mapping[str, str], *, now: datetime) -> tuple[str, ...]:
-        """Note what is told now; gives the names of what was not told, with the same content, for long enough.
+    @contextmanager
+    def telling(self, keys: Mapping[str, str], *, now: datetime) -> Iterator[tuple[str, ...]]:
+        """Give the names of what was not told, with the same content, for long enough; noted when the block ends well.
 
         Args:
             keys: name -> what about it; other content is another thing.
@@ -40,8 +43,9 @@ class Memory:
             told = {name: {"what": keys[name], "at": now.isoformat()} for name in due}
             # What is well again is told at once when it comes back.
             kept = {name: entry for name, entry in known.items() if name in keys}
+            write_atomically(self._path, to_json(kept))
+            yield due
             write_atomically(self._path, to_json({**kept, **told}))
-        return due
 
     def _is_due(self, entry: Any, *, what: str, now: datetime) -> bool:  # noqa: ANN401 (whatever the file holds)
         if not isinstance(entry, dict) or entry.get("what") != what:
@@ -59,13 +63,20 @@ class Memory:
         return content if isinstance(content, dict) else {}
 
 
-def post(url: str, content: Mapping[str, Any]) -> str | None:
-    """Tell people by a webhook; gives what went wrong, in a sentence without the address's secrets."""
-    where = shown(str(httpx.URL(url).copy_with(query=None, path="/")))
+def post(url: str, content: Mapping[str, Any]) -> None:
+    """Tell people by a webhook.
+
+    Raises:
+        InputError: it was not told; the sentence is without the address's secrets.
+    """
+    try:
+        where = shown(str(httpx.URL(url).copy_with(query=None, path="/")))
+    except httpx.InvalidURL:
+        raise InputError("VIZECG_WEBHOOK_URL is no address such as https://HOST/PATH, so nobody was told") from None
     try:
         reply = httpx.post(url, json=dict(content), timeout=_TIMEOUT_S)
     except httpx.HTTPError as error:
-        return f"the webhook at {where} was not reached ({type(error).__name__}); see VIZECG_WEBHOOK_URL"
+        said = f"the webhook at {where} was not reached ({type(error).__name__}); see VIZECG_WEBHOOK_URL"
+        raise InputError(said) from None
     if reply.is_error:
-        return f"the webhook at {where} answered {reply.status_code}; see VIZECG_WEBHOOK_URL"
-    return None
+        raise InputError(f"the webhook at {where} answered {reply.status_code}; see VIZECG_WEBHOOK_URL")

@@ -1,9 +1,10 @@
 """One look at everything: the champion's alias, the pictures, the confirmed diagnoses, the data; then who is told."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -30,7 +31,6 @@ REPORT: Final = "monitor"
 SCHEMA_VERSION: Final = 1
 ATTENTION: Final = 3
 """Exit code: somebody should look."""
-MEMORY_FILE: Final = "told.json"
 
 PICTURES: Final = "pictures"
 LIVE: Final = "confirmed diagnoses"
@@ -85,8 +85,7 @@ class Report:
     live: Live
     data: NewData
     told: tuple[str, ...] = ()
-    """Names of the looks that people were told of now; others were told lately."""
-    wants_training: bool = False
+    """Names of the looks that somebody was told of now; others were told lately."""
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -95,13 +94,23 @@ class Report:
         return all(look.well for look in self.looks)
 
     @property
+    def wants_training(self) -> bool:
+        """Whether there is data that no version was made from.
+
+        With the same data training would make the same model, whatever the pictures do.
+        """
+        return self.data.result == "new"
+
+    @property
     def exit_code(self) -> int:
         """0 all is well; 3 somebody should look."""
         return 0 if self.well else ATTENTION
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; holds nothing of a patient."""
-        return json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}))  # type: ignore[no-any-return]
+        return json.loads(
+            json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self), "wants_training": self.wants_training})
+        )  # type: ignore[no-any-return]
 
 
 def watch(
@@ -214,30 +223,50 @@ def accept(settings: MonitorSettings, *, params: Params, bundle: Path | None, no
     return described
 
 
-def tell(report: Report, *, settings: MonitorSettings, params: Params) -> Report:
-    """Tell people what they were not told lately, and say whether training is asked for; gives the report with both.
+def tell(
+    report: Report, *, settings: MonitorSettings, params: Params, emit: Callable[[Report], None] | None = None
+) -> Report:
+    """Tell, by each way, what it was not told lately; gives the report with that, and with what could not be told.
 
-    Training is asked for when there is data that no version was made from: with the same data it would
-    make the same model, whatever the pictures do.
+    Only what has arrived is remembered: the next look tells the rest.
+
+    Args:
+        report: what was found.
+        settings: whom to tell, and where it is remembered.
+        params: for how long nobody is told the same again.
+        emit: a way beside the webhook; it is given the report with what is to be told.
 
     Raises:
         Conflict: another monitor is at it.
     """
-    memory = Memory(settings.monitor_folder / MEMORY_FILE, cool_down=timedelta(days=params.cool_down_days))
+    ways: dict[str, Callable[[Report], None]] = {}
+    if settings.webhook_url is not None:
+        ways["webhook"] = partial(_post, settings.webhook_url.get_secret_value())
+    if emit is not None:
+        ways["events"] = emit
     ill = {look.about: _what(report, look) for look in report.looks if not look.well}
-    told = memory.take(ill, now=datetime.fromisoformat(report.time))
-    report = replace(report, told=told, wants_training=DATA in told and report.data.result == "new")
-    if not told or settings.webhook_url is None:
-        return report
+    told: set[str] = set()
+    for name, way in ways.items():
+        memory = Memory(settings.monitor_folder / f"told-{name}.json", cool_down=timedelta(days=params.cool_down_days))
+        try:
+            with memory.telling(ill, now=datetime.fromisoformat(report.time)) as due:
+                if due:
+                    way(replace(report, told=due))
+            told |= {*due}
+        except InputError as error:
+            report = replace(report, notes=(*report.notes, str(error)))
+    return replace(report, told=tuple(about for about in ill if about in told))
+
+
+def _post(url: str, report: Report) -> None:
     content = {
         "source": "vizecg monitor",
         "time": report.time,
         "model": report.model,
-        "findings": [asdict(look) for look in report.looks if look.about in told],
-        "wants_training": report.wants_training,
+        "findings": [asdict(look) for look in report.looks if look.about in report.told],
+        "wants_training": report.wants_training and DATA in report.told,
     }
-    wrong = post(settings.webhook_url.get_secret_value(), content)
-    return replace(report, notes=(*report.notes, wrong)) if wrong else report
+    post(url, content)
 
 
 def write(report: Report, *, out: Path) -> None:
@@ -278,7 +307,7 @@ def lines_of(report: Report, *, out: Path) -> list[str]:
     lines = [f"{'ok ' if look.well else 'BAD'}  {look.about}: {look.sentence}" for look in report.looks]
     lines += [f"note: {note}" for note in report.notes]
     if report.wants_training:
-        lines.append("training is asked for: `vizecg source pin`, then `vizecg retrain`")
+        lines.append("there is data to train on: `vizecg source pin`, then `vizecg retrain`")
     return [*lines, f"read {out / 'index.html'}"]
 
 
