@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from vizecg.errors import InputError
 from vizecg.settings import CHAMPION, LARGEST_PICTURE_BYTES, Settings
 
 DEFAULT_PORT: Final = 8000
@@ -94,9 +93,4 @@ def read_settings(**given: object) -> ServingSettings:
     Raises:
         InputError: a value is not allowed.
     """
-    try:
-        return ServingSettings.model_validate({name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        name = "_".join(map(str, fault["loc"])).upper()
-        raise InputError(f"VIZECG_{name} is {fault['input']!r}: {fault['msg'].lower()}") from None
+    return ServingSettings(**{name: value for name, value in given.items() if value is not None})

@@ -127,6 +127,17 @@ def test_a_state_folder_that_cannot_be_made_is_one_sentence(command, above, tmp_
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["retrain", "gc", "deploy", "worker", "monitor", "models", "predict", "stack"])
+def test_a_setting_that_is_not_allowed_is_one_sentence(command, monkeypatch, capsys):
+    arguments = {"predict": ["page.png"], "stack": ["status"]}.get(command, [])
+    monkeypatch.setenv("VIZECG_PATIENCE_S", "abc")
+    monkeypatch.setattr(sys, "argv", ["vizecg", command, *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    said = "VIZECG_PATIENCE_S is 'abc': input should be a valid number, unable to parse string as a number"
+    assert capsys.readouterr().err == f"vizecg: {said}\n"
+
+
 def test_an_error_of_a_library_that_only_descends_from_oserror_keeps_its_traceback(monkeypatch):
     from vizecg import cli as module
 

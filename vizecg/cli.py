@@ -488,10 +488,7 @@ def restore(version: str, to: Path | None) -> None:
 def doctor(put_back: bool) -> None:
     """Look at settings, versions, servers, champion and disk; end promotions that were cut off. Exit 0 well, 1 not."""
     from vizecg.doctor import examine_and_show
-    from vizecg.environment import enter
-    from vizecg.settings import Settings
 
-    enter(Settings())
     sys.exit(examine_and_show(put_alias_back=put_back))
 
 

@@ -12,6 +12,7 @@ from typing import Final
 import httpx
 
 from vizecg import tracking
+from vizecg.environment import enter
 from vizecg.errors import VizecgError
 from vizecg.promotion import Ledger, being_moved, finish_interrupted, look_at_champion, waiting
 from vizecg.settings import Settings, repository_root, shown
@@ -56,11 +57,21 @@ def examine(settings: Settings, *, put_alias_back: bool = False) -> Iterator[Fin
 def examine_and_show(*, put_alias_back: bool) -> int:
     """Print what was found; returns the exit code, 0 when all is well, else 1."""
     ill = 0
-    for finding in examine(Settings(), put_alias_back=put_alias_back):
+    for finding in _everything(put_alias_back=put_alias_back):
         print(f"{'ok ' if finding.well else 'BAD'}  {finding.about}: {finding.said}", flush=True)
         ill += not finding.well
     print("all is well" if not ill else f"{ill} {'thing is' if ill == 1 else 'things are'} not well")
     return 1 if ill else 0
+
+
+def _everything(*, put_alias_back: bool) -> Iterator[Finding]:
+    try:
+        settings = Settings()
+    except VizecgError as error:  # what else is to be looked at, the settings would say
+        yield Finding(about="settings", well=False, said=str(error))
+        return
+    enter(settings)
+    yield from examine(settings, put_alias_back=put_alias_back)
 
 
 def _asked(about: str, look: Callable[[], Finding]) -> Finding:
@@ -111,7 +122,7 @@ def _disk(state: Path) -> Finding:
     free_gb = shutil.disk_usage(there).free / 1e9
     said = f"{free_gb:.1f} GB free at {there}"
     if free_gb < ENOUGH_FREE_GB:
-        advice = "`dvc gc --workspace` forgets data of other revisions, `rm -r .state/workspaces/run-*` failed runs"
+        advice = "`dvc gc --workspace` forgets data of other revisions, `vizecg gc` removes what the state folder no longer needs"
         return Finding(about="disk", well=False, said=f"{said}, wanted {ENOUGH_FREE_GB:.0f}; {advice}")
     return Finding(about="disk", well=True, said=said)
 
@@ -138,6 +149,9 @@ def _store(endpoint: str) -> Finding:
         return Finding(about="store", well=False, said=said)
     except BotoCoreError as error:
         said = f"{where} cannot be used ({type(error).__name__}); start it, or set AWS_ENDPOINT_URL_S3 and its keys"
+        return Finding(about="store", well=False, said=said)
+    except ValueError:
+        said = f"{where} is no address such as https://HOST:PORT; see {', '.join(_ENDPOINTS)}"
         return Finding(about="store", well=False, said=said)
     return Finding(about="store", well=True, said=f"{where} answers")
 

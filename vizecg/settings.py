@@ -5,10 +5,12 @@ Numbers that change a result are parameters (params.yaml), never settings.
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vizecg.errors import InputError
 
 MODEL_NAME: Final = "vizecgnet"
 EXPERIMENT_NAME: Final = "vizecg"
@@ -41,9 +43,21 @@ def _state_dir() -> Path:
 
 
 class Settings(BaseSettings):
-    """Read once, by whoever starts a program; handed on as an argument."""
+    """Read once, by whoever starts a program; handed on as an argument.
+
+    Raises:
+        InputError: a value is not allowed.
+    """
 
     model_config = SettingsConfigDict(env_prefix="VIZECG_", frozen=True, extra="ignore")
+
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401 (whatever a field takes)
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            name = "_".join(map(str, fault["loc"])).upper()
+            raise InputError(f"VIZECG_{name} is {fault['input']!r}: {fault['msg'].lower()}") from None
 
     state_dir: Path = Field(default_factory=_state_dir)
     tracking_uri: str = Field(

@@ -173,6 +173,23 @@ def test_servers_that_do_not_answer_are_told_each_and_what_hangs_on_them_is_not_
     assert "geheim" not in str(findings)
 
 
+def test_addresses_that_are_none_are_told_and_not_quoted(settings, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "s3:8333")
+    ledger = "postgresql+pg8000://vizecg@host:geheim/ledger"
+    findings = found(settings.model_copy(update={"ledger_url": ledger}))
+    assert not findings["store"].well
+    assert findings["store"].said.startswith("s3:8333 is no address such as https://HOST:PORT; see AWS_ENDPOINT_URL_S3")
+    assert not findings["ledger"].well
+    assert findings["ledger"].said == "VIZECG_LEDGER_URL is not an address of a database: its port is no number"
+
+
+def test_a_setting_that_is_not_allowed_is_a_finding(monkeypatch, capsys):
+    monkeypatch.setenv("VIZECG_PATIENCE_S", "-1")
+    assert doctor.examine_and_show(put_alias_back=False) == 1
+    said = "BAD  settings: VIZECG_PATIENCE_S is '-1': input should be greater than or equal to 0"
+    assert capsys.readouterr().out.splitlines() == [said, "1 thing is not well"]
+
+
 def test_a_store_that_refuses_the_keys_is_told_apart(settings, s3_server, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint_url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
@@ -189,6 +206,7 @@ def test_a_full_disk_and_other_versions_are_told(settings, tmp_path, monkeypatch
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9e9, 8e9, 1e9))
     assert "1.0 GB free" in found(settings)["disk"].said
     assert not found(settings)["disk"].well
+    assert "`vizecg gc` removes" in found(settings)["disk"].said
     (tmp_path / "constraints.txt").write_text("# comment\nnumpy==1.0\nnot-there==1.0\n")
     told = doctor._versions(tmp_path / "constraints.txt")
     assert not told.well

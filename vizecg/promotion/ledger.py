@@ -131,6 +131,8 @@ class Ledger:
             self._engine = sa.create_engine(address, poolclass=NullPool)
         except (sa.exc.ArgumentError, ImportError) as error:
             raise InputError(f"VIZECG_LEDGER_URL is not an address of a database: {error}") from None
+        except ValueError:  # its text may quote what somebody's password was cut into
+            raise InputError("VIZECG_LEDGER_URL is not an address of a database: its port is no number") from None
         self._shown = address.render_as_string(hide_password=True)
         if address.get_backend_name() == "sqlite":
             if address.database:
