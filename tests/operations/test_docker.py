@@ -60,6 +60,14 @@ def test_every_alert_is_explained_and_says_how_urgent_it_is():
     for rule in ALERTS:
         assert f"| {rule['alert']} |" in explained
         assert rule["labels"]["severity"] in ("page", "ticket")
+        assert [*rule["annotations"]] == ["summary"]
+
+
+def test_a_monitor_that_never_looked_is_silent_too():
+    """Of a series that is not there a comparison finds nothing, so no alert comes of it."""
+    (expression,) = [rule["expr"] for rule in ALERTS if rule["alert"] == "MonitorSilent"]
+    late, _, never = expression.partition(" or ")
+    assert never == f"absent({names_in(late).pop()})"
 
 
 @pytest.mark.parametrize("name", ["serving", "pipeline"])
