@@ -292,6 +292,33 @@ def test_only_the_proxy_can_be_reached_from_elsewhere_and_only_when_somebody_say
             assert port.startswith("127.0.0.1:") or (name == "proxy" and ":-127.0.0.1:" in port)
 
 
+def test_the_proxy_answers_under_any_name_until_somebody_names_it():
+    """Caddy goes by the Host of a request where its site has a name; the service is documented by its address."""
+    written = (DOCKER / "Caddyfile").read_text()
+    (site,) = re.findall(r"^\{\$VIZECG_SITE:(.*)\} \{$", written, flags=re.MULTILINE)
+    published = SERVICES["proxy"]["ports"][0].rpartition(":")[2]
+    assert site == f":{published}"
+    assert SERVICES["proxy"]["environment"]["VIZECG_SITE"] == f"${{VIZECG_SITE:-{site}}}"
+    assert "import /tls/*.caddy" in written
+
+
+def test_the_proxy_lets_through_what_the_service_takes_and_not_much_more():
+    written = (DOCKER / "Caddyfile").read_text()
+    limits = dict(re.findall(r"request_body @(\w+) \{\s+max_size (\d+)MB", written))
+    paths = dict(re.findall(r"@(\w+) ((?:not )?path .*)", written))
+    assert written.count("max_size ") == 2, "of two limits that are met the smaller one would count"
+    assert paths["single"] == f"not {paths['several']}"
+    assert paths["several"] == "path /v1/predict/batch /v2/*"
+    of_service = {name: field.default for name, field in ServingSettings.model_fields.items()}
+    for name, limit in (("single", of_service["max_body_bytes"]), ("several", of_service["max_batch_bytes"])):
+        assert 1.01 <= int(limits[name]) * 1e6 / limit <= 1.05
+
+
+def test_postgres_is_healthy_only_when_its_databases_are_made():
+    """Its image runs databases.sql with a server that is on a socket alone."""
+    assert "pg_isready -h 127.0.0.1 " in SERVICES["postgres"]["healthcheck"]["test"][1]
+
+
 def test_no_password_stands_in_the_compose_file():
     environments = [service.get("environment", {}) for service in SERVICES.values()]
     for environment in environments:
