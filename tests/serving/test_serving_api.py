@@ -2,8 +2,10 @@ import http.client
 import inspect
 import io
 import json
+import re
 import threading
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -255,6 +257,14 @@ def test_the_document_names_every_route_with_an_example_of_what_is_sent_and_what
         done = next(reply for status, reply in paths[path]["post"]["responses"].items() if status.startswith("2"))
         assert "example" in done["content"]["application/json"]
     assert paths["/v1/predict"]["post"]["responses"]["200"]["content"]["application/fhir+json"]["example"]
+
+
+def test_every_error_that_the_document_names_is_in_the_documentation(api):
+    paths = api.get("/openapi.json").json()["paths"]
+    named = {status for path in paths.values() for route in path.values() for status in route["responses"]}
+    written = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text()
+    errors = written.partition("Errors are problem details")[2].partition("\n\n")[0]
+    assert {status for status in named if status >= "4"} <= {*re.findall(r"\b[45]\d\d\b", errors)}
 
 
 def test_the_page_of_the_api_needs_nothing_from_elsewhere(api, service):
