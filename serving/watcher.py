@@ -2,10 +2,10 @@
 
 import logging
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.backoff import BackOff
 from serving.metrics import Metrics
 from serving.schemas import AccessState, Readiness, RegistryState
 from serving.settings import ServingSettings
@@ -71,13 +71,17 @@ class ServedModel:
         self._metrics.stale.set(self.stale)
 
     def failed(self, told: str, *, reason: str) -> None:
-        """Keep what there is.
+        """Count that a version cannot be served, and keep what there is; arguments as of `nothing_new`."""
+        self._metrics.model_loads.labels("failed").inc()
+        self.nothing_new(told, reason=reason)
+
+    def nothing_new(self, told: str, *, reason: str) -> None:
+        """Keep what there is, through no fault of a version: the registry is silent, or names none yet.
 
         Args:
             told: to whoever asks over HTTP, so without addresses and paths.
             reason: for the log, once however often it is met.
         """
-        self._metrics.model_loads.labels("failed").inc()
         if reason != self._logged:
             log.warning("%s: %s", "keeping the model there is" if self.current else "no model yet", reason)
         self.last_failure, self._logged = told, reason
@@ -103,15 +107,6 @@ class ServedModel:
         )
 
 
-@dataclass(slots=True)
-class _Broken:
-    """A version that failed: tried again, ever more rarely, for a download may have been cut off."""
-
-    pinned: PinnedVersion
-    failures: int
-    not_before: float
-
-
 class Watcher:
     """One thread that asks what the alias means and acts on it."""
 
@@ -121,7 +116,7 @@ class Watcher:
         self._metrics = metrics
         self._registry = Registry(settings)
         self._previous: Served | None = None
-        self._broken: _Broken | None = None
+        self._back_off = BackOff(first_s=settings.poll_s, limit_s=settings.retry_limit_s)
         self._ended = threading.Event()
         # A daemon, for a download that hangs must not keep a drained service from ending.
         self._thread = threading.Thread(target=self._follow, name="vizecg-watcher", daemon=True)
@@ -141,14 +136,14 @@ class Watcher:
             pinned = self._registry.resolve(self._settings.alias)
         except RegistryUnavailable as error:
             self._model.registry_is("down")
-            self._model.failed(_kind(error), reason=str(error))
+            self._model.nothing_new(_kind(error), reason=str(error))
             if self._model.current is None:
                 self._stand_in()
             return
         except NoSuchVersion as error:
             self._model.registry_is("up")
             told = f"the model registry has no {self._registry.name}@{self._settings.alias}; promote a version first"
-            self._model.failed(told, reason=str(error))
+            self._model.nothing_new(told, reason=str(error))
             return
         except BrokenVersion as error:
             self._model.registry_is("up")
@@ -170,21 +165,23 @@ class Watcher:
     def _take(self, pinned: PinnedVersion) -> None:
         current = self._model.current
         if current is not None and _answers_as(current, pinned):
-            self._broken = None
+            self._back_off.forget()
             self._model.recovered()
             return
-        if self._broken is not None and self._broken.pinned == pinned and time.monotonic() < self._broken.not_before:
+        if self._back_off.holds(pinned):
             return
         try:
             served = self._in_memory(pinned) or prove(self._registry.fetch(pinned), threads=self._settings.threads)
         except VizecgError as error:
-            self._put_off(pinned)
+            self._back_off.failed(pinned)
+            at_fault = not isinstance(error, RegistryUnavailable | Conflict)
+            note = self._model.failed if at_fault else self._model.nothing_new
             refused = f"{pinned.name} version {pinned.version} is refused"
-            self._model.failed(f"{refused}: {_kind(error)}", reason=f"{refused}: {error}")
+            note(f"{refused}: {_kind(error)}", reason=f"{refused}: {error}")
             if self._model.current is None and isinstance(error, RegistryUnavailable):
                 self._stand_in()
             return
-        self._broken = None
+        self._back_off.forget()
         self._swap(served, pinned)
         self._model.recovered()
         self._registry.remember(pinned)
@@ -215,12 +212,6 @@ class Watcher:
         loaded = [served for served in (self._model.current, self._previous) if served is not None]
         matching = [one for one in loaded if one.predictor.identity.bundle_digest == pinned.bundle_digest]
         return matching[0] if matching else None
-
-    def _put_off(self, pinned: PinnedVersion) -> None:
-        known = self._broken is not None and self._broken.pinned == pinned
-        failures = self._broken.failures + 1 if self._broken is not None and known else 1
-        pause_s = min(self._settings.poll_s * 2**failures, self._settings.retry_limit_s)
-        self._broken = _Broken(pinned=pinned, failures=failures, not_before=time.monotonic() + pause_s)
 
 
 def _kind(error: VizecgError) -> str:

@@ -236,7 +236,7 @@ def test_a_broken_version_is_tried_ever_more_rarely_but_another_at_once(
     settings = following.model_copy(update={"poll_s": 10.0, "retry_limit_s": 60.0})
     watcher = Watcher(model=model, settings=settings, metrics=metrics)
     now = [0.0]
-    monkeypatch.setattr("serving.watcher.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("serving.backoff.time.monotonic", lambda: now[0])
     mlflow_server.promote(first)
     for now[0] in range(0, 200, 10):
         watcher.follow_once()
