@@ -18,6 +18,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.backoff import BackOff
 from serving.metrics import Metrics
 from serving.settings import ServingSettings
 from serving.watcher import Served, prove
@@ -61,6 +62,7 @@ class Shadow:
         self._answered = 0
         self._pinned: PinnedVersion | None = None
         self._challenger: Served | None = None
+        self._back_off = BackOff(first_s=settings.poll_s, limit_s=settings.retry_limit_s)
         self._next_poll = 0.0
         self._logged: str | None = None
         self._ended = threading.Event()
@@ -103,8 +105,10 @@ class Shadow:
 
     def _once(self) -> None:
         if time.monotonic() >= self._next_poll:
-            self._follow()
-            self._next_poll = time.monotonic() + self._settings.poll_s
+            try:
+                self._follow()
+            finally:  # a surprise is no reason to ask without a pause
+                self._next_poll = time.monotonic() + self._settings.poll_s
         try:
             offer = self._waiting.get(timeout=min(self._settings.poll_s, _LONGEST_NAP_S))
         except queue.Empty:
@@ -113,7 +117,7 @@ class Shadow:
             self._compare(offer, self._challenger)
 
     def _follow(self) -> None:
-        """Load what the alias means now; a version that is refused is not tried again until it means another."""
+        """Load what the alias means now; a version that fails is tried again ever more rarely."""
         try:
             pinned = self._registry.resolve(self._alias)
         except NoSuchVersion:
@@ -123,16 +127,19 @@ class Shadow:
         except VizecgError as error:  # the registry is silent: what is loaded goes on
             self._tell(str(error))
             return
-        if pinned == self._pinned:
+        if pinned == self._pinned or self._back_off.holds(pinned):
             return
-        self._pinned, self._challenger = pinned, None
+        self._pinned = self._challenger = None
         self._metrics.shadows(None)
         try:
             served = prove(self._registry.fetch(pinned), threads=1)
-        except VizecgError as error:
+        except (VizecgError, OSError) as error:
+            self._back_off.failed(pinned)
             self._tell(f"version {pinned.version} is refused: {error}")
             return
+        self._back_off.forget()
         named = served.predictor.known_as(**pinned.names)
+        self._pinned = pinned
         self._challenger = Served(predictor=named, contract=served.contract, model_card=served.model_card)
         self._metrics.shadows(named.identity)
         log.info("comparing with %s version %s, %s", pinned.name, pinned.version, self._alias)
