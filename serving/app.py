@@ -18,6 +18,7 @@ from serving.metrics import Metrics, MetricsMiddleware
 from serving.request_id import RequestIdMiddleware
 from serving.settings import ServingSettings
 from serving.shadow import Shadow
+from serving.upload_space import UploadSpace, UploadSpaceMiddleware
 from serving.watcher import ServedModel, Watcher, prove
 from vizecg.answer import DISCLAIMER
 
@@ -35,12 +36,13 @@ def create_app(settings: ServingSettings) -> FastAPI:
     first version has proven itself.
 
     Raises:
-        InputError: `settings.bundle` cannot be served or has a shadow, anybody could ask from other machines, or
-            answers must be kept and cannot be.
+        InputError: `settings.bundle` cannot be served or has a shadow, anybody could ask from other machines, answers
+            must be kept and cannot be, or the largest body would find no room.
     """
     metrics = Metrics()
     access = Access(settings, metrics=metrics)
     audit = AuditTrail(settings, metrics=metrics)
+    space = UploadSpace(settings, metrics=metrics)
     model = ServedModel(metrics)
     watcher: Watcher | None = None
     shadow = Shadow(settings, alias=settings.shadow, metrics=metrics) if settings.shadow else None
@@ -92,6 +94,7 @@ def create_app(settings: ServingSettings) -> FastAPI:
     for part in (routes, batch, explain, feedback, inference_protocol, page):
         app.include_router(part.router)
     app.add_middleware(EndingMiddleware)  # added first, so innermost: all others see what it answers
+    app.add_middleware(UploadSpaceMiddleware, space=space)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     headers.allow_origins(app, settings.cors_origins)
     app.add_middleware(headers.SecurityHeadersMiddleware)

@@ -37,6 +37,9 @@ class Metrics:
         self.stale = Gauge("vizecg_model_stale", "1 while the last verified copy stands in", registry=self.registry)
         self.refused = Counter("vizecg_refused", "Requests refused before any work", ["reason"], registry=self.registry)
         self.waiting = Gauge("vizecg_predictions_waiting", "Pictures that wait to be worked on", registry=self.registry)
+        self.upload_bytes = Gauge(
+            "vizecg_upload_bytes", "Bytes of bodies in memory, or announced", registry=self.registry
+        )
         self.shadow = Counter(
             "vizecg_shadow", "Pictures meant for the challenger too", ["outcome"], registry=self.registry
         )
@@ -59,7 +62,7 @@ class Metrics:
         )
         for reason in ("memory", "cpu", "wall", "ended", "start"):
             self.decoder_restarts.labels(reason)
-        for reason in ("key", "scope", "rate", "overload", "audit"):
+        for reason in ("key", "scope", "rate", "overload", "uploads", "audit"):
             self.refused.labels(reason)
         for outcome in ("ok", "failed"):
             self.model_loads.labels(outcome)

@@ -24,6 +24,9 @@ class ServingSettings(Settings):
     max_body_bytes: int = Field(default=LARGEST_PICTURE_BYTES, gt=0)
     max_batch_files: int = Field(default=32, ge=1, description="pictures in one batch")
     max_batch_bytes: int = Field(default=100_000_000, gt=0, description="of all pictures in one batch")
+    uploads_mb: float = Field(
+        default=400.0, gt=0, description="of bodies of all requests in the memory of one process; beyond it 503 at once"
+    )
     predictions_at_once: int = Field(default=2, ge=1, description="pictures worked on at the same time")
     threads: int = Field(default=1, ge=1, description="threads of one inference")
     predictions_waiting: int = Field(default=32, ge=0, description="pictures that may wait; beyond it 503 at once")

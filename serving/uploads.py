@@ -9,10 +9,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from serving.problems import ProblemError
+from serving.upload_space import FORM_OVERHEAD_BYTES, make_room
 from vizecg.intake import READ
 
 FIELD: Final = "file"
-_FORM_OVERHEAD_BYTES: Final = 64_000
 _MAX_PARTS: Final = 8
 _MAX_BOUNDARY: Final = 70  # RFC 2046, section 5.1.1
 
@@ -21,11 +21,11 @@ async def read_picture(request: Request, *, max_bytes: int) -> bytes:
     """Take the picture from a multipart form's field `file`, or else from the body itself.
 
     Raises:
-        ProblemError: 413 too large, 400 no whole form although declared as one, 422 nothing sent.
+        ProblemError: 413 too large, 400 no whole form although declared as one, 422 nothing sent, 503 no room.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     is_form = kind == b"multipart/form-data"
-    limit = max_bytes + _FORM_OVERHEAD_BYTES if is_form else max_bytes
+    limit = max_bytes + FORM_OVERHEAD_BYTES if is_form else max_bytes
     chunks = _counted(request, limit=limit, max_bytes=max_bytes)
     if is_form:
         data = (await _read_form(chunks, _Form(), boundary=options.get(b"boundary", b""))).file()
@@ -47,7 +47,7 @@ async def read_bytes(request: Request, *, max_bytes: int, what: str) -> bytes:
     """Take the body as it is.
 
     Raises:
-        ProblemError: 413 too large.
+        ProblemError: 413 too large, 503 no room.
     """
     chunks = _counted(request, limit=max_bytes, max_bytes=max_bytes, what=what)
     return b"".join([chunk async for chunk in chunks])
@@ -65,7 +65,7 @@ async def read_pictures(
         max_total_bytes: of the whole form.
 
     Raises:
-        ProblemError: 413 too many bytes or files, 400 no whole form, 415 no form, 422 no file.
+        ProblemError: 413 too many bytes or files, 400 no whole form, 415 no form, 422 no file, 503 no room.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data":
@@ -185,6 +185,8 @@ async def _read_form(chunks: AsyncIterator[bytes], form: _Form, *, boundary: byt
 
 async def _counted(request: Request, *, limit: int, max_bytes: int, what: str = "picture") -> AsyncIterator[bytes]:
     declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) <= limit:
+        make_room(request, body_bytes=int(declared[:20]))
     if declared.isdecimal() and int(declared[:20]) > limit:
         raise _too_large(int(declared[:20]), max_bytes, what=what)
     received = 0
@@ -192,6 +194,7 @@ async def _counted(request: Request, *, limit: int, max_bytes: int, what: str = 
         received += len(chunk)
         if received > limit:
             raise _too_large(received, max_bytes, what=what)
+        make_room(request, body_bytes=received)
         yield chunk
 
 

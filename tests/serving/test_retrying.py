@@ -35,12 +35,12 @@ def registry(monkeypatch, bundle, make):
     pinned = PinnedVersion(name=MODEL_NAME, version="7", source="", bundle_digest=make.digest(bundle), run_id=None)
     told = SimpleNamespace(resolving=None, fetching=None, fetches=0)
 
-    def resolve(_, alias):
+    def resolve(*_):
         if told.resolving is not None:
             raise told.resolving
         return pinned
 
-    def fetch(_, asked):
+    def fetch(*_):
         told.fetches += 1
         if told.fetching is not None:
             raise told.fetching
@@ -85,7 +85,7 @@ def test_a_registry_that_is_silent_or_names_no_version_is_no_version_that_cannot
         pytest.param(Conflict("another process"), 0, id="another-process-fetches"),
     ],
 )
-def test_only_a_promoted_version_that_cannot_be_served_counts_as_failed(watcher, registry, clock, error, counted):
+def test_only_a_promoted_version_that_cannot_be_served_counts_as_failed(watcher, registry, error, counted):
     registry.fetching = error
     watcher.once()
     assert watcher.failed() == counted
