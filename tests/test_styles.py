@@ -238,6 +238,21 @@ def test_a_grid_ends_with_the_chart_or_with_the_paper():
         assert (coloured[0], coloured[-1]) == pytest.approx(grid_mm, abs=0.3), name
 
 
+@pytest.mark.parametrize("name", STYLES)
+def test_rows_said_to_be_without_ink_are_the_sheets_own(name):
+    style, rng = STYLES[name], np.random.default_rng(5)
+    signal_mv = rng.normal(0, 1.5, (12, 1)) + np.sin(np.arange(5000) / 40) * rng.uniform(0.1, 3, (12, 1))
+    signal_mv[:, 700:900] = np.nan
+    text = draw_text(style, rng=rng)
+    page = draw_page(signal_mv, sampling_hz=500, style=style, px_per_mm=PX_PER_MM, text=text)
+    differ = (page.index != page.sheet.index).any(axis=1)
+    assert not (differ & ~page.inked).any()
+    assert (page.inked & ~differ).mean() < 0.05, "and hardly any other is packed anew"
+    np.testing.assert_array_equal(page.gray, page.sheet.shades[page.index])
+    with pytest.raises(ValueError, match="read-only"):
+        page.index[0, 0] = 0
+
+
 def test_text_is_of_the_page_and_not_of_the_record():
     recipe = PageRecipe(style="drawn", camera="clean", copies=2, upload_px_per_mm=3.0, seed=7, spec=CanonicalSpec())
     texts = [draw_text(STYLES["3x4"], rng=np.random.default_rng([7, 3, ecg_id, 1])) for ecg_id in range(300)]

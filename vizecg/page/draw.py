@@ -20,6 +20,11 @@ class Page:
     """A drawn page: one byte a pixel into `palette`, and where to find what on it."""
 
     index: NDArray[np.uint8]
+    """Read-only, for `inked` tells which of it was drawn."""
+
+    inked: NDArray[np.bool_]
+    """(height,) on which rows anything was drawn; all others are the sheet's."""
+
     sheet: Sheet
     """What it is drawn on."""
 
@@ -59,7 +64,7 @@ class Page:
     def gray(self) -> NDArray[np.uint8]:
         """(height, width) luma."""
         drawn = self.sheet.gray.copy()
-        recolour(drawn.reshape(-1), self.index.reshape(-1), self.sheet.index.reshape(-1), self.sheet.shades)
+        recolour(drawn, self.index, self.sheet.index, self.sheet.shades, self.inked)
         return drawn
 
 
@@ -89,9 +94,9 @@ def draw_page(
     if not (np.isfinite(sampling_hz) and sampling_hz > 0):
         raise ValueError(f"sampling_hz must be finite and above 0, got {sampling_hz!r}")
     blank = sheet(style, px_per_mm=px_per_mm)
-    index = blank.index.copy()
+    index, inked = blank.index.copy(), np.zeros(len(blank.index), dtype=np.bool_)
     if text is not None:
-        print_text(index, text, style=style, px_per_mm=px_per_mm)
+        print_text(index, text, style=style, px_per_mm=px_per_mm, inked=inked)
     draw_traces(
         index,
         signal_mv,
@@ -99,9 +104,12 @@ def draw_page(
         sampling_hz=sampling_hz,
         px_per_s=blank.scale.px_per_s,
         radius_px=style.ink_width_mm / 2 * px_per_mm,
+        inked=inked,
     )
+    index.setflags(write=False)
     return Page(
         index=index,
+        inked=inked,
         sheet=blank,
         px_per_mm=px_per_mm,
         reduction=style.reduction,

@@ -141,7 +141,9 @@ def lines_that_fit(style: Style) -> int:
     return max(0, 1 + int(free_mm // _LINE_PITCH_MM))
 
 
-def print_text(index: NDArray[np.uint8], text: PrintedText, *, style: Style, px_per_mm: float) -> None:
+def print_text(
+    index: NDArray[np.uint8], text: PrintedText, *, style: Style, px_per_mm: float, inked: NDArray[np.bool_]
+) -> None:
     """Ink the lines on a page, in place.
 
     Args:
@@ -149,6 +151,7 @@ def print_text(index: NDArray[np.uint8], text: PrintedText, *, style: Style, px_
         text: what to print; lines that would reach into the chart are left out.
         style: where the chart stands.
         px_per_mm: resolution of the page, in millimetres of the grid.
+        inked: (height,) rows; becomes True where a line stands.
     """
     face = font(style.lettering.face, _HEADER_HEIGHT_MM * px_per_mm)
     wide_mm = (style.paper_mm[0] - 2 * _left_mm(style)) / 3
@@ -161,11 +164,12 @@ def print_text(index: NDArray[np.uint8], text: PrintedText, *, style: Style, px_
                 face,
                 left_px=left_mm * px_per_mm,
                 top_px=(style.head_mm + line * _LINE_PITCH_MM) * px_per_mm,
+                inked=inked,
             )
     if text.foot:
         right_px = (style.paper_mm[0] - _left_mm(style)) * px_per_mm - face.getlength(text.foot)
         foot_mm = style.foot_mm - _HEADER_HEIGHT_MM
-        _print(index, text.foot, face, left_px=right_px, top_px=foot_mm * px_per_mm)
+        _print(index, text.foot, face, left_px=right_px, top_px=foot_mm * px_per_mm, inked=inked)
 
 
 def _left_mm(style: Style) -> float:
@@ -179,11 +183,13 @@ def _print(
     *,
     left_px: float,
     top_px: float,
+    inked: NDArray[np.bool_],
 ) -> None:
     left, top = max(0, round(left_px)), max(0, round(top_px))
     ink = _inked(words, face)[: index.shape[0] - top, : index.shape[1] - left]
     there = index[top : top + ink.shape[0], left : left + ink.shape[1]]
     there[...] = ink_over(there, ink)
+    inked[top : top + ink.shape[0]] = True
 
 
 def _inked(words: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> NDArray[np.float64]:

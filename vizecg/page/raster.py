@@ -109,6 +109,7 @@ def draw_traces(
     sampling_hz: float,
     px_per_s: float,
     radius_px: float,
+    inked: NDArray[np.bool_],
 ) -> None:
     """Draw strips on a page, in place.
 
@@ -119,13 +120,14 @@ def draw_traces(
         sampling_hz: samples per second.
         px_per_s: width of one second.
         radius_px: half the pen's width.
+        inked: (height,) rows; becomes True where the pen has been.
     """
     sample_px = px_per_s / sampling_hz
     # Edges are needed at few points, but the trace that the pen follows at more: it swings between its samples.
     per_sample = min(_MOST_POINTS, math.ceil(sample_px * _EDGE_POINTS_PER_PX))
     finer = math.ceil(max(_LEAST_STEPS, sample_px * _STEPS_PER_RADIUS / radius_px) / per_sample)
     weights = _weights(per_sample * finer)
-    _draw_traces(index, signal_mv, traces, float(sampling_hz), sample_px, float(radius_px), weights, finer)
+    _draw_traces(index, signal_mv, traces, float(sampling_hz), sample_px, float(radius_px), weights, finer, inked)
 
 
 @njit(nogil=True, cache=True)
@@ -138,6 +140,7 @@ def _draw_traces(
     radius_px: float,
     weights: NDArray[np.float32],
     finer: int,
+    inked: NDArray[np.bool_],
 ) -> None:
     steps, strips = weights.shape[0], traces.lead.size
     step_px, last = sample_px / steps, (signal_mv.shape[1] - 1) * steps
@@ -166,7 +169,7 @@ def _draw_traces(
         _edges(top, bottom, heights, radius_px / step_px, step_px, margin, finer)
         _keep_within(top, bottom, np.float32(index.shape[0]))
         left_px = traces.left_px[strip] + ((first // steps - margin) * steps - starts[strip]) * step_px
-        _cover_runs(index, top, bottom, left_px, step_px * finer, change)
+        _cover_runs(index, top, bottom, left_px, step_px * finer, change, inked)
 
 
 @njit(nogil=True, cache=True)
@@ -177,6 +180,7 @@ def _cover_runs(
     left_px: float,
     step_px: float,
     change: NDArray[np.float32],
+    inked: NDArray[np.bool_],
 ) -> None:
     """Ink what is between two edges wherever the pen is down; arguments as of `_cover`."""
     point = 0
@@ -185,7 +189,10 @@ def _cover_runs(
         while point < top.size and top[point] <= bottom[point]:
             point += 1
         if point - begin > 1:
-            _cover(index, top[begin:point], bottom[begin:point], left_px + begin * step_px, step_px, change)
+            highest, lowest = _cover(
+                index, top[begin:point], bottom[begin:point], left_px + begin * step_px, step_px, change
+            )
+            inked[highest : lowest + 1] = True
         point += 1
 
 
@@ -372,7 +379,7 @@ def _cover(
     left_px: float,
     step_px: float,
     change: NDArray[np.float32],
-) -> None:
+) -> tuple[int, int]:
     """Ink what is between two edges, given at points `step_px` apart and straight from one to the next.
 
     Args:
@@ -384,6 +391,9 @@ def _cover(
         change: (height + 2,) zeros, and zeros again afterwards: how much more of each row
             of a pixel column is covered than of the row above. An edge within one row is two
             additions, however tall the stroke, and one running sum a column gives the coverage.
+
+    Returns:
+        The first row and the last one that ink may be on.
     """
     height, width = index.shape
     last, per_px = float(top.size - 1), 1 / step_px
@@ -392,20 +402,25 @@ def _cover(
     start = min(max((begin - left_px) * per_px, 0.0), last)
     top_start, bottom_start = _between(top, start), _between(bottom, start)
     share = np.float32(step_px)
+    first_row, last_row = height, -1
     for column in range(begin, finish):
         end = min((column + 1 - left_px) * per_px, last)
         top_end, bottom_end = _between(top, end), _between(bottom, end)
         highest, _ = _add_edge(change, top, start, end, top_start, top_end, share)
         _, lowest = _add_edge(change, bottom, start, end, bottom_start, bottom_end, -share)
         start, top_start, bottom_start = end, top_end, bottom_end
+        # Rounding may leave some of an edge to the row below its lowest one.
+        lowest = min(lowest + 1, height - 1)
+        first_row, last_row = min(first_row, highest), max(last_row, lowest)
         running = np.float32(0)
-        for row in range(highest, min(lowest + 2, height)):
+        for row in range(highest, lowest + 1):
             # Unsigned, for a signed index may count from the end, and compiled code asks every time whether it does.
             down, across = np.uint64(row), np.uint64(column)
             running += change[down]
             change[down] = 0
             index[down, across] = _inked(index[down, across], running)
         change[height], change[height + 1] = 0, 0
+    return first_row, last_row
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -500,38 +515,30 @@ def _inked(old: int, coverage: np.float32) -> int:
 
 
 @njit(nogil=True, cache=True)
-def changed_bands(index: NDArray[np.uint8], blank: NDArray[np.uint8], band: int) -> NDArray[np.bool_]:
-    """(bands,) in which of them two pages differ, (pixels,) each; a band has so many pixels, the last one fewer."""
-    changed = np.zeros(-(-index.size // band), dtype=np.bool_)
-    for number in range(changed.size):
-        one, other = index[number * band : (number + 1) * band], blank[number * band : (number + 1) * band]
-        eights = one.size // 8
-        ones, others = one[: 8 * eights].view(np.uint64), other[: 8 * eights].view(np.uint64)
-        eight = 0
-        while eight < eights and ones[eight] == others[eight]:
-            eight += 1
-        changed[number] = eight < eights or np.any(one[8 * eights :] != other[8 * eights :])
-    return changed
-
-
-@njit(nogil=True, cache=True)
 def recolour(
-    out: NDArray[np.uint8], index: NDArray[np.uint8], blank: NDArray[np.uint8], shades: NDArray[np.uint8]
+    out: NDArray[np.uint8],
+    index: NDArray[np.uint8],
+    blank: NDArray[np.uint8],
+    shades: NDArray[np.uint8],
+    inked: NDArray[np.bool_],
 ) -> None:
     """Give what was drawn its shade, in place.
 
     Args:
-        out: (pixels,) shades of `blank`.
-        index: (pixels,) of a page.
-        blank: (pixels,) of the page before anything was drawn on it.
+        out: (height, width) shades of `blank`.
+        index: (height, width) of a page.
+        blank: (height, width) of the page before anything was drawn on it.
         shades: (256,) of the palette.
+        inked: (height,) rows on which anything was.
     """
-    # Most of a page is as it was, which eight pixels at once tell.
-    eights = index.size // 8
-    drawn, bare = index[: 8 * eights].view(np.uint64), blank[: 8 * eights].view(np.uint64)
-    for eight in range(eights):
-        if drawn[eight] != bare[eight]:
-            for pixel in range(8 * eight, 8 * eight + 8):
-                out[pixel] = shades[index[pixel]]
-    for pixel in range(8 * eights, index.size):
-        out[pixel] = shades[index[pixel]]
+    # Most of an inked row too is as it was, which eight pixels at once tell.
+    eights = index.shape[1] // 8
+    for row in np.flatnonzero(inked):
+        line, written = index[row], out[row]
+        drawn, bare = line[: 8 * eights].view(np.uint64), blank[row, : 8 * eights].view(np.uint64)
+        for eight in range(eights):
+            if drawn[eight] != bare[eight]:
+                for pixel in range(8 * eight, 8 * eight + 8):
+                    written[pixel] = shades[line[pixel]]
+        for pixel in range(8 * eights, line.size):
+            written[pixel] = shades[line[pixel]]
