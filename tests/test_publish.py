@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vizecg.errors import Conflict, InputError
-from vizecg.publish import locked, publishing, read_manifest, to_json, verify, write_atomically
+from vizecg.publish import locked, newest_first, publishing, read_manifest, to_json, verify, write_atomically
 
 
 def publish(folder: Path, **files: str) -> None:
@@ -136,6 +136,14 @@ def test_a_file_is_replaced_whole(tmp_path):
     write_atomically(target, b"second")
     assert target.read_bytes() == b"second"
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_the_newest_folder_is_first_and_one_that_has_vanished_is_passed_over(tmp_path):
+    older, newer = tmp_path / "a", tmp_path / "b"
+    for changed_s, folder in ((1, older), (2, newer)):
+        folder.mkdir()
+        os.utime(folder, (changed_s, changed_s))
+    assert newest_first([older, tmp_path / "gone", newer]) == [newer, older]
 
 
 def test_json_refuses_what_json_has_no_word_for():

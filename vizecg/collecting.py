@@ -6,12 +6,15 @@ time, for a chain without its beginning proves nothing.
 
 import fcntl
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Final
 
 from vizecg import tracking
@@ -185,8 +188,9 @@ def _chains(folder: Path, *, older_than: timedelta | None, now: datetime) -> Ite
 
 
 def _judged(paths: tuple[Path, ...], *, lock: Path, why: str, older_than: timedelta, now: datetime) -> Thing:
+    held = _is_held(lock)  # before anything is walked: what is at work comes and goes
     size, written = _size_and_time(paths)
-    if _is_held(lock):
+    if held:
         return Thing(paths=paths, lock=lock, size_bytes=size, why=f"{why}; somebody is at work with it", goes=False)
     if now - written < older_than:
         said = f"{why}; written to {written:%Y-%m-%d}, kept for {older_than.days} days"
@@ -209,14 +213,20 @@ def _is_held(target: Path) -> bool:
 
 
 def _size_and_time(paths: tuple[Path, ...]) -> tuple[int, datetime]:
-    """Bytes of all files, and when anything was written last."""
+    """Bytes of all files, and when anything was written last; what vanishes meanwhile does not count."""
     size, newest = 0, 0.0
-    for top in paths:
-        for path in (top, *(top.rglob("*") if top.is_dir() else ())):
+    for path in (each for top in paths for each in _everything(top)):
+        with suppress(FileNotFoundError):
             status = path.lstat()
             newest = max(newest, status.st_mtime)
-            size += 0 if path.is_dir() and not path.is_symlink() else status.st_size
+            size += 0 if S_ISDIR(status.st_mode) else status.st_size
     return size, datetime.fromtimestamp(newest, tz=UTC)
+
+
+def _everything(top: Path) -> Iterator[Path]:
+    yield top
+    for folder, folders, files in os.walk(top):  # unlike `rglob` it passes over a folder that has vanished
+        yield from (Path(folder, name) for name in (*folders, *files))
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -11,8 +11,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -165,6 +165,15 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     finally:
         part.unlink(missing_ok=True)
     _fsync(path.parent)
+
+
+def newest_first(folders: Iterable[Path]) -> list[Path]:
+    """Those that are still there, the one that was changed last first."""
+    changed: dict[Path, int] = {}
+    for folder in folders:
+        with suppress(FileNotFoundError):  # others of this machine remove them too
+            changed[folder] = folder.stat().st_mtime_ns
+    return sorted(changed, key=lambda folder: -changed[folder])
 
 
 def to_json(content: Any) -> str:  # noqa: ANN401 (JSON is any of its types)

@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -268,11 +268,11 @@ class Registry:
         """Keep three copies, and whatever a service may have to start from."""
         remembered = [self._remembered(memory) for memory in self._copies.glob("last-*.json")]
         needed = {keep.name, *(pinned.bundle_digest for pinned in remembered if pinned is not None)}
-        copies = [folder for folder in self._copies.iterdir() if _DIGEST.fullmatch(folder.name)]
-        copies.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
-        for folder in copies[COPIES_KEPT:]:
+        copies = (folder for folder in self._copies.iterdir() if _DIGEST.fullmatch(folder.name))
+        for folder in publish.newest_first(copies)[COPIES_KEPT:]:
             if folder.name not in needed:
-                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(Conflict), publish.locked(folder):  # somebody who fetches it holds its lock
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _remembered(self, memory: Path) -> PinnedVersion | None:
         try:
@@ -288,7 +288,7 @@ class Registry:
 def _holds(copy: Path, digest: str) -> bool:
     try:
         return publish.verify(copy, kind=BUNDLE, schema_version=SCHEMA_VERSION).digest == digest
-    except InputError:
+    except (InputError, FileNotFoundError):  # another process may remove a copy while it is read
         return False
 
 

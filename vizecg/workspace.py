@@ -16,7 +16,7 @@ import yaml
 
 from vizecg.config import PARAMS_FILE
 from vizecg.errors import Conflict, InputError
-from vizecg.publish import locked, write_atomically
+from vizecg.publish import locked, newest_first, write_atomically
 from vizecg.settings import Settings, shown
 
 LOCK_FILE: Final = "dvc.lock"
@@ -128,9 +128,8 @@ def _share_cache(workspace: Path, *, cache: Path) -> None:
 
 
 def _forget_old_runs(workspaces: Path, *, keep: Path) -> None:
-    others = [folder for folder in workspaces.glob(f"{_RUN}*") if folder.is_dir() and folder != keep]
-    others.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
-    for folder in others[FAILED_KEPT:]:
+    others = (folder for folder in workspaces.glob(f"{_RUN}*") if folder.is_dir() and folder != keep)
+    for folder in newest_first(others)[FAILED_KEPT:]:
         with suppress(Conflict), locked(folder):  # one that is at work holds its lock
             shutil.rmtree(folder, ignore_errors=True)
 

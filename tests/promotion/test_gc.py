@@ -1,13 +1,17 @@
 """Collecting garbage: what nothing needs goes, when it is old; what anything needs stays, however old it is."""
 
 import os
+import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from vizecg import publish, tracking
+from vizecg import collecting, publish, tracking
 from vizecg.chain import ChainWriter, verify
 from vizecg.collecting import collect_and_show
 from vizecg.promotion import Ledger, nominate
@@ -71,6 +75,44 @@ def test_a_run_that_is_at_work_stays_however_old_its_files_are(settings, collect
         for dry_run in (True, False):
             lines, _ = collect(dry_run=dry_run)
             assert "somebody is at work with it" in lines["run-1"]
+    assert folder.is_dir()
+
+
+def test_a_run_that_is_at_work_may_lose_files_while_it_is_looked_at(settings, collect):
+    """As git does, and DVC."""
+    folder, stop = folder_of_a_run(settings, "run-1"), threading.Event()
+
+    def work():
+        place = folder / "tmp" / "deeper"
+        while not stop.is_set():
+            place.mkdir(parents=True, exist_ok=True)
+            for name in "abcdefgh":
+                (place / name).touch()
+            shutil.rmtree(folder / "tmp")
+
+    with publish.locked(folder), ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        try:
+            for _ in range(100):
+                lines, _ = collect(dry_run=True)
+                assert "somebody is at work with it" in lines["run-1"]
+        finally:
+            stop.set()
+        working.result()
+
+
+def test_the_lock_is_looked_at_before_the_files(settings, collect, monkeypatch):
+    folder = folder_of_a_run(settings, "run-1")
+    with ExitStack() as run:
+        run.enter_context(publish.locked(folder))
+        walk = collecting._size_and_time
+
+        def walked_while_the_run_ends(paths):
+            run.close()
+            return walk(paths)
+
+        monkeypatch.setattr(collecting, "_size_and_time", walked_while_the_run_ends)
+        assert "somebody is at work with it" in collect()[0]["run-1"]
     assert folder.is_dir()
 
 

@@ -8,10 +8,12 @@ from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 
+from vizecg import registry as registries
 from vizecg.alias_over_http import version_by_alias
 from vizecg.errors import Conflict, InputError
 from vizecg.publish import locked
@@ -161,7 +163,7 @@ def truncate(bundle):
         pytest.param(
             lambda _: None, "0" * 64, "its files are bundle .*…, it was registered as 000000000000…", id="other-digest"
         ),
-        pytest.param(lambda bundle: shutil.rmtree(bundle.parent), None, "version .* are not at .*; register", id="gone"),
+        pytest.param(lambda bundle: shutil.rmtree(bundle.parent), None, "are not at .*; register", id="gone"),
     ],
 )
 def test_files_that_are_not_what_was_registered_are_refused_and_not_kept(
@@ -344,6 +346,38 @@ def test_three_copies_are_kept_and_the_one_to_start_from(following, version):
     registry.fetch(pinned)
     kept = {path.name for path in copy.parent.iterdir() if path.is_dir()}
     assert kept == {copy.name, *(other.name for other in others[1:])}
+
+
+def copies_in(settings, count):
+    copies = [settings.cache_dir / "bundles" / (f"{at}" * 64) for at in range(count)]
+    for at, copy in enumerate(copies):
+        copy.mkdir(parents=True)
+        os.utime(copy, (at, at))
+    return copies
+
+
+def test_a_copy_that_somebody_is_at_is_not_forgotten(tmp_path):
+    settings = Settings(state_dir=tmp_path)
+    copies = copies_in(settings, 6)
+    with locked(copies[0]):
+        Registry(settings)._forget_all_but_newest(keep=copies[5])
+    assert [copy.is_dir() for copy in copies] == [True, False, False, True, True, True]
+
+
+def test_copies_that_another_process_forgets_meanwhile_are_passed_over(tmp_path, monkeypatch):
+    settings = Settings(state_dir=tmp_path)
+    copies = copies_in(settings, 6)
+    fullmatch, digests = registries._DIGEST.fullmatch, SimpleNamespace()
+
+    def and_gone(name):
+        shutil.rmtree(copies[1], ignore_errors=True)
+        return fullmatch(name)
+
+    digests.fullmatch = and_gone
+    monkeypatch.setattr(registries, "_DIGEST", digests)
+    Registry(settings)._forget_all_but_newest(keep=copies[5])
+    assert [copy.is_dir() for copy in copies] == [False, False, False, True, True, True]
+    assert not registries._holds(copies[1], copies[1].name)
 
 
 def test_the_last_verified_copy_is_remembered_while_it_is_whole(following, version):
