@@ -1,7 +1,6 @@
 """What a Prefect server must know before workers start: a pool, the deployments, and how a dead run is told."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,6 +17,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from vizecg.errors import InputError
+from vizecg.process import run_within
 from vizecg.settings import repository_root, shown
 
 POOL: Final = "vizecg"
@@ -25,6 +25,7 @@ CRASHED_RUNS: Final = "runs without a heartbeat are crashed"
 # Five beats of 30 s (vizecg/environment.py): those of a minute in which the server itself was away are lost, and with
 # 100 s a run that was alive was marked. The server looks every few seconds, so it is still within three minutes.
 SILENCE: Final = timedelta(seconds=150)
+PREFECT_TIMEOUT_S: Final = 900.0
 CHECKOUT_VARIABLE: Final = "VIZECG_CHECKOUT"
 
 
@@ -104,8 +105,13 @@ def _refuse_without_server() -> None:
 
 
 def _prefect(arguments: Sequence[str], *, cwd: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    mend = "see whether the Prefect server answers (PREFECT_API_URL), then deploy again"
+    done = run_within(
+        PREFECT_TIMEOUT_S,
+        [sys.executable, "-m", "prefect", *arguments],
+        cwd=cwd,
+        what=f"prefect {' '.join(arguments)}",
+        mend=mend,
     )
     if done.returncode != 0:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]

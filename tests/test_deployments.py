@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows import deploy
 from vizecg import tracking
 from vizecg.environment import house_environment
+from vizecg.errors import InputError
 from vizecg.publish import sha256_of
 from vizecg.registry import Registry
 from vizecg.servers import LOOPBACK, free_port, prefect_command, started, wait_until_healthy
@@ -233,6 +235,14 @@ def test_without_a_server_deploying_and_working_are_one_sentence(monkeypatch, ca
         with pytest.raises(SystemExit, match="2"):
             main()
         assert capsys.readouterr().err.startswith("vizecg: PREFECT_API_URL names no Prefect server; set it")
+
+
+def test_a_server_that_is_silent_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(deploy, "PREFECT_TIMEOUT_S", 0.05)
+    with pytest.raises(
+        InputError, match=r"^prefect version did not end within 0\.05 s and was stopped; see whether the P"
+    ):
+        deploy._prefect(["version"], cwd=tmp_path)
 
 
 @pytest.mark.slow

@@ -2,12 +2,14 @@
 
 import socket
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from vizecg import keys
 from vizecg.cli import main
 from vizecg.errors import InputError
+from vizecg.stack import backup, postgres
 from vizecg.stack.layout import (
     API_KEY,
     SECRET_NAMES,
@@ -123,3 +125,13 @@ def test_a_part_is_not_restarted_where_no_stack_is_running(monkeypatch, capsys, 
     code, said = vizecg("stack", "restart", "grafana", monkeypatch=monkeypatch, capsys=capsys)
     assert "the stack has no part 'grafana'; it has postgres, s3, mlflow, prefect, worker, service" in said
     assert not list((tmp_path / "stack" / "logs").iterdir())
+
+
+def test_a_database_that_is_silent_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    (tmp_path / "pg_dump").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "pg_dump").chmod(0o755)
+    monkeypatch.setattr(postgres, "programs", lambda: tmp_path)
+    monkeypatch.setattr(backup, "_DUMP_TIMEOUT_S", 0.2)
+    layout = SimpleNamespace(ports={"postgres": 9}, secrets={"postgres_password": "x"})
+    with pytest.raises(InputError, match=r"^pg_dump did not end within 0\.2 s and was stopped; see whether PostgreSQL"):
+        backup._run(layout, "pg_dump", ["ledger"])

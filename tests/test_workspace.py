@@ -1,8 +1,12 @@
 import os
+import socket
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +113,33 @@ def test_a_password_in_the_address_of_the_repository_is_in_no_sentence(over_http
         workspace.of_one_run("one", settings=settings, revision="nightly"),
     ):
         pass
+
+
+def alive(word):
+    """Processes whose command line holds a word."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found += [path] if word.encode() in path.read_bytes() else []
+    return found
+
+
+def test_a_repository_that_takes_the_connection_and_is_silent_is_not_waited_for_for_ever(settings, monkeypatch):
+    monkeypatch.setattr(workspace, "GIT_TIMEOUT_S", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        settings = settings.model_copy(update={"repository": f"http://{address}/vizecg.git"})
+        with (
+            pytest.raises(
+                InputError, match=r"^git clone in .* did not end within 2 s and was stopped; see whether the"
+            ),
+            workspace.of_one_run("one", settings=settings, revision="HEAD"),
+        ):
+            pass
+        until_s = time.monotonic() + 20
+        while alive(address):
+            assert time.monotonic() < until_s, "what git started is still at work"
+            time.sleep(0.05)
 
 
 def test_failed_runs_stay_to_be_looked_into_and_only_the_newest_and_those_at_work(settings):

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from vizecg.errors import InputError
+
 _PR_SET_PDEATHSIG: Final = 1
 GRACE_S: Final = 10.0
 
@@ -38,6 +40,7 @@ def start_supervised(
     cwd: Path,
     environment: Mapping[str, str],
     output: IO[str] | int,
+    errors: IO[str] | int = subprocess.STDOUT,
     stop_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[str]:
     """Start a command in a process group of its own that ends with this process, however this process ends.
@@ -46,7 +49,8 @@ def start_supervised(
         command: program and arguments; no shell.
         cwd: its working directory.
         environment: all of its environment variables.
-        output: where stdout and stderr go.
+        output: where stdout goes.
+        errors: where stderr goes; there too, unless said.
         stop_signal: what the group is told to end with; PostgreSQL waits for its clients at SIGTERM.
 
     Returns:
@@ -59,7 +63,7 @@ def start_supervised(
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=output,
-        stderr=subprocess.STDOUT,
+        stderr=errors,
         text=True,
         start_new_session=True,
     )
@@ -74,6 +78,47 @@ def stop(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def run_within(
+    timeout_s: float,
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    what: str,
+    mend: str,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, or of its time, and keep what it prints; it ends with all it started.
+
+    Args:
+        timeout_s: generous: what is still at work then waits for somebody who does not answer.
+        command: program and arguments; no shell.
+        cwd: its working directory.
+        what: it is, for the sentence.
+        mend: what to do when the time is over, for the sentence.
+        environment: all of its environment variables; None: ours.
+
+    Raises:
+        InputError: it took longer.
+    """
+    pipe = subprocess.PIPE
+    with start_supervised(command, cwd=cwd, environment=environment or os.environ, output=pipe, errors=pipe) as process:
+        try:
+            printed, complained = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{what} did not end within {spoken(timeout_s)} and was stopped; {mend}") from None
+        finally:
+            stop(process)
+    return subprocess.CompletedProcess(command, process.returncode, printed, complained)
+
+
+def spoken(seconds: float) -> str:
+    """A time limit as people say it: `72 h`, `30 min`, `4 s`."""
+    for unit, length_s in (("h", 3600), ("min", 60)):
+        if seconds >= length_s:
+            return f"{seconds / length_s:.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def supervise(command: Sequence[str], *, stop_signal: int = signal.SIGTERM) -> int:

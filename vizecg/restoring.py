@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from vizecg import publish, tracking, workspace
 from vizecg.config import PARAMS_FILE
 from vizecg.environment import house_environment
 from vizecg.errors import InputError
+from vizecg.process import run_within
 from vizecg.registry import GIT_SHA_TAG, PinnedVersion, Registry
 from vizecg.settings import Settings, shown
 from vizecg.workspace import LOCK_FILE, PIN_FILE
@@ -25,6 +25,7 @@ _PLACE: Final = "pipeline"
 LOCK_TAG: Final = "dvc_lock"
 _DIRTY: Final = "-dirty"
 BUNDLE: Final = Path("models/bundle")
+DATA_TIMEOUT_S: Final = 24 * 3600.0  # 250 GB, which a million records make, at 3 MB/s
 # What the contract of a bundle names by its digest, and where the pipeline has it.
 _INPUTS: Final = {
     "model_run": Path("models/run"),
@@ -151,13 +152,13 @@ def _check_params(folder: Path) -> None:
 
 def _bring_data(folder: Path, *, settings: Settings) -> None:
     command = ["pull"] if workspace.has_remote(folder) else ["checkout"]
-    done = subprocess.run(
+    done = run_within(
+        DATA_TIMEOUT_S,
         [sys.executable, "-m", "dvc", *command],
         cwd=folder,
-        env=os.environ | house_environment(settings),
-        capture_output=True,
-        text=True,
-        check=False,
+        what=f"dvc {command[0]} in {folder}",
+        mend="see whether DVC's remote answers, then restore again: what has come is in the cache",
+        environment=os.environ | house_environment(settings),
     )
     if done.returncode != 0:
         said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]

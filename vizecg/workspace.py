@@ -16,6 +16,7 @@ import yaml
 
 from vizecg.config import PARAMS_FILE
 from vizecg.errors import Conflict, InputError
+from vizecg.process import run_within
 from vizecg.publish import locked, newest_first, write_atomically
 from vizecg.settings import Settings, shown
 
@@ -24,6 +25,9 @@ PIN_FILE: Final = Path("data/source.json")
 # Of runs that failed: enough to look into the last nights, not enough to fill a disk.
 FAILED_KEPT: Final = 3
 _RUN: Final = "run-"
+_OF_A_REMOTE: Final = ("clone", "fetch")
+GIT_TIMEOUT_S: Final = 1800.0  # of a clone over a slow line
+_GIT_MEND: Final = "see whether the repository answers (VIZECG_REPOSITORY), then run it again"
 
 
 def prepare(workspace: Path, *, checkout: Path) -> None:
@@ -154,10 +158,13 @@ def _leaves(content: object, *, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _git(arguments: Sequence[str], *, cwd: Path) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise InputError("git is not installed; it is needed to run in a workspace of its own") from None
-    except subprocess.CalledProcessError as error:
-        raise InputError(f"git {arguments[0]} in {cwd} failed: {shown(error.stderr.strip())}") from None
+    if shutil.which("git") is None:
+        raise InputError("git is not installed; it is needed to run in a workspace of its own")
+    command, what = ["git", *arguments], f"git {arguments[0]} in {cwd}"
+    if arguments[0] in _OF_A_REMOTE:
+        done = run_within(GIT_TIMEOUT_S, command, cwd=cwd, what=what, mend=_GIT_MEND)
+    else:
+        done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise InputError(f"{what} failed: {shown(done.stderr.strip())}")
     return done.stdout.rstrip("\n")

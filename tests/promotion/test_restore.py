@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from flows.promote import _origin, _registered
-from vizecg import publish, tracking
+from vizecg import publish, restoring, tracking
 from vizecg.errors import InputError
 from vizecg.registry import NoSuchVersion
 from vizecg.restoring import BUNDLE, restore
@@ -120,6 +120,11 @@ def test_a_remote_that_lacks_the_data_leaves_nothing_half_restored(made, tmp_pat
     finally:
         shutil.rmtree(made.remote, ignore_errors=True)
         made.remote.with_name("elsewhere").rename(made.remote)
+
+
+def test_a_remote_that_is_silent_is_not_waited_for_for_ever(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(restoring, "DATA_TIMEOUT_S", 0.05)
+    refused(made, tmp_path, r"^dvc pull in .* did not end within 0\.05 s and was stopped; see whether DVC's remote")
 
 
 def test_a_lock_that_is_not_the_versions_is_refused(made, tmp_path):

@@ -5,7 +5,6 @@ and stays there, so it is in the copy too. What was stored meanwhile is in the c
 nobody, which is no harm. The ledger comes before MLflow, for it names what MLflow has.
 """
 
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vizecg.errors import InputError
+from vizecg.process import run_within
 from vizecg.publish import publishing, verify
 from vizecg.settings import Settings
 from vizecg.stack import postgres
@@ -23,6 +23,7 @@ SCHEMA_VERSION: Final = 1
 _STORE: Final = "store"
 _DATABASES_IN_ORDER: Final = ("ledger", "mlflow", "prefect")
 _AT_ONCE: Final = 8
+_DUMP_TIMEOUT_S: Final = 6 * 3600.0
 
 
 def back_up(out: Path) -> int:
@@ -72,12 +73,13 @@ def _dump(folder: Path, database: str) -> Path:
 
 
 def _run(layout: Layout, program: str, arguments: Sequence[str]) -> None:
-    done = subprocess.run(
+    done = run_within(
+        _DUMP_TIMEOUT_S,
         [str(postgres.programs() / program), *arguments],
-        env=postgres.client_environment(layout),
-        capture_output=True,
-        text=True,
-        check=False,
+        cwd=Path.cwd(),
+        what=program,
+        mend="see whether PostgreSQL answers (`vizecg stack status`), then try again",
+        environment=postgres.client_environment(layout),
     )
     if done.returncode != 0:
         raise InputError(f"{program} failed: {' / '.join(done.stderr.strip().splitlines()[-3:])}")
