@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from vizecg.errors import Conflict, GateRefused, InputError, VizecgError
-from vizecg.process import start_supervised, stop
+from vizecg.process import spoken, start_supervised, stop
 from vizecg.settings import shown
 
 _OUR_SENTENCE: Final = "vizecg: "
 _KINDS: Final[Mapping[int, type[VizecgError]]] = {kind.exit_code: kind for kind in (InputError, GateRefused, Conflict)}
+
+
+class TimeLimit(InputError):
+    """A command took longer than it may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,7 @@ def run_command(
         worth_saying: which are; by default all that are not empty.
 
     Raises:
-        InputError: it took too long.
+        TimeLimit: it took too long.
     """
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     command = [sys.executable, "-m", *arguments]
@@ -67,7 +71,7 @@ def run_command(
         if process.stdout is not None:
             process.stdout.close()
     if timed_out.is_set():
-        raise InputError(f"{what} was stopped after {timeout_s:.0f} s, its time limit")
+        raise TimeLimit(f"{what} was stopped after {spoken(timeout_s)}, its time limit")
     return Finished(lines=lines, exit_code=process.returncode)
 
 

@@ -61,7 +61,7 @@ def run_stage(name: str, *, workspace: Path, timeout_s: float, say: Callable[[st
         say: receives every line it prints.
 
     Raises:
-        InputError: the stage cannot use what it was given, or took too long.
+        InputError: the stage cannot use what it was given; `TimeLimit`: it took too long.
         GateRefused: a hard expectation did not hold.
         Conflict: somebody else is running the pipeline here.
     """

@@ -1,5 +1,6 @@
 """A stage as a Prefect task sees it: real DVC, tiny stages."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import time
 import pytest
 
 from flows.commands import run_command
+from flows.outcomes import exit_code
+from flows.retrain import _bring_up_to_date, time_limits_h
 from flows.stages import run_stage, stage_names
 from vizecg.errors import Conflict, GateRefused, InputError
 from vizecg.process import start_supervised, stop
@@ -84,6 +87,32 @@ def test_a_stage_that_takes_too_long_is_stopped_with_all_it_started(workspace):
     with pytest.raises(InputError, match="stage slow was stopped after 4 s, its time limit"):
         run(workspace, "slow", timeout_s=4.0)
     assert time.monotonic() - began < 30
+
+
+def test_each_stage_has_time_for_a_million_records_or_what_people_say():
+    stages = ["ingest", "render", "train"]
+    given = time_limits_h("", stages=stages)
+    # docs/scale.md: hours of a million records on one core; train on two.
+    assert all(given[stage] > hours for stage, hours in {"ingest": 1.8, "render": 50, "train": 68}.items())
+    assert time_limits_h("render=0.5 train=300", stages=stages) == given | {"render": 0.5, "train": 300}
+
+
+@pytest.mark.parametrize("said", ["rendr=5", "render", "render=0", "render=-1", "render=nan", "train=2,render=3", "5"])
+def test_a_limit_of_no_stage_or_no_hours_is_refused(said):
+    with pytest.raises(
+        InputError, match=rf"VIZECG_STAGE_TIMEOUT_H has '{said}', expected STAGE=HOURS, .* of render, t"
+    ):
+        time_limits_h(said, stages=["render", "train"])
+
+
+def test_a_stage_that_was_stopped_says_by_which_setting_it_gets_more_time(workspace, monkeypatch):
+    monkeypatch.setenv("VIZECG_STAGE_TIMEOUT_H", "slow=0.0005")
+    monkeypatch.setattr("flows.retrain.get_run_logger", logging.getLogger)
+    state = _bring_up_to_date("slow", workspace=workspace)
+    assert state.message == (
+        "stage slow was stopped after 1.8 s, its time limit; a longer one is set by VIZECG_STAGE_TIMEOUT_H=slow=HOURS"
+    )
+    assert exit_code(state) == 2
 
 
 def test_a_second_run_in_the_same_folder_is_a_conflict(workspace):

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
         ge=0,
         description="how long a registration or promotion asks again when MLflow does not answer; deployed flows: 300",
     )
+    stage_timeout_h: str = Field(
+        default="", description="hours after which a stage of a retraining is stopped: `render=100 train=300`"
+    )
     bundle: Path | None = Field(default=None, description="a bundle folder to use instead of the champion")
     shadow_dir: Path | None = Field(
         default=None, description="what champion and challenger said of the same pictures; none: in the state folder"

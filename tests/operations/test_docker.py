@@ -99,6 +99,7 @@ def test_a_run_in_a_container_of_its_own_is_told_what_the_worker_is():
     default = {name: entry["default"] for name, entry in properties.items() if "default" in entry}
     worker, project = SERVICES["worker"], COMPOSE["name"]
     own = {"VIZECG_CHECKOUT": "/app", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "VIZECG_REPOSITORY": "@REPOSITORY@"}
+    own["VIZECG_STAGE_TIMEOUT_H"] = ""
     assert default["env"] == worker["environment"] | own
     assert house_environment(Settings())["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
     assert "WORKDIR /app" in (DOCKER / "pipeline.Dockerfile").read_text()

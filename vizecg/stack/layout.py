@@ -37,6 +37,7 @@ SECRET_NAMES: Final = (
 API_KEY: Final = "api_key"
 _SECRET_BYTES: Final = 24
 _STACK_FILE: Final = "stack.json"
+_STAGE_TIMEOUT: Final = "VIZECG_STAGE_TIMEOUT_H"
 # What the shell has set for another platform must not reach this one.
 _OF_ANOTHER: Final = ("AWS_", "MLFLOW_", "PREFECT_", "VIZECG_")
 
@@ -134,6 +135,7 @@ def client_environment(layout: Layout) -> dict[str, str]:
         **_shell(),
         **house_environment(settings),
         **_trail(layout),
+        _STAGE_TIMEOUT: os.environ.get(_STAGE_TIMEOUT, ""),  # of this machine, whichever platform it works for
         **_store_keys(layout),
         "AWS_ENDPOINT_URL_S3": layout.url("s3"),
         "MLFLOW_TRACKING_URI": layout.url("mlflow"),  # for MLflow's own commands
