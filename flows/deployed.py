@@ -18,13 +18,12 @@ from flows.commands import error_of, run_command
 from flows.monitor import monitor
 from flows.outcomes import exit_code, failed, failed_like, spare_empty_tracebacks
 from flows.retrain import retrain, stage_task
-from vizecg import promotion, steps, workspace
+from vizecg import promoting, promotion, steps, workspace
 from vizecg.comparing import Params as CompareParams
 from vizecg.comparing import names_of
 from vizecg.config import PARAMS_FILE, override, read_params
 from vizecg.environment import enter
 from vizecg.errors import GateRefused, InputError, VizecgError
-from vizecg.promoting import actor
 from vizecg.publish import locked
 from vizecg.settings import Settings, shown
 
@@ -49,6 +48,7 @@ def retraining(
     promote_it: bool = True,
     pin_source: bool = False,
     stages: list[str] | None = None,
+    actor: str = "",
 ) -> State[Any]:
     """Run the pipeline at a revision with changed parameters, then hold the new version against the champion.
 
@@ -59,9 +59,10 @@ def retraining(
         pin_source: take what the source holds now, not what the revision agreed on.
         stages: only these; what they need of the others comes from DVC. None: all, and only with `register` among
             them is a version registered and held against the champion.
+        actor: who asks, for the ledger.
     """
     try:
-        settings = _settings()
+        settings = _settings(actor=actor)
         with _workspace(settings, revision=revision, overrides=overrides or ()) as place:
             if pin_source:
                 _vizecg(["source", "pin"], place=place)
@@ -84,6 +85,7 @@ def promotion_by_gates(
     reason: str = "",
     revision: str = "HEAD",
     overrides: list[str] | None = None,
+    actor: str = "",
 ) -> State[Any]:
     """Hold a registered version against the champion on the records and pages of a revision.
 
@@ -92,9 +94,10 @@ def promotion_by_gates(
         reason: why, for the ledger.
         revision: branch, tag or commit of the repository.
         overrides: `section.name=value`, such as those the version was trained with.
+        actor: who asks, for the ledger.
     """
     try:
-        settings = _settings()
+        settings = _settings(actor=actor)
         with _workspace(settings, revision=revision, overrides=overrides or ()) as place:
             _bring_data(place)
             _vizecg(["promote", "--version", version, "--reason", reason or "by deployment"], place=place)
@@ -106,14 +109,15 @@ def promotion_by_gates(
 
 
 @flow(name="rollback", retries=0)
-def rollback(reason: str) -> State[Any]:
+def rollback(reason: str, actor: str = "") -> State[Any]:
     """Make the champion before this one the champion again.
 
     Args:
         reason: why, for the ledger.
+        actor: who asks, for the ledger.
     """
     try:
-        _settings()
+        _settings(actor=actor)
     except VizecgError as error:
         return failed(error)
     return _roll_back(reason)
@@ -166,9 +170,11 @@ def monitoring(put_alias_back: bool = False, look_for_data: bool = True) -> Stat
     return Completed(message=ended.message) if ended.is_completed() else failed_like(ended)
 
 
-def _settings() -> Settings:
+def _settings(*, actor: str = "") -> Settings:
     """Settings of the worker, set for the programs it starts too."""
     spare_empty_tracebacks()
+    if actor.strip():
+        os.environ["VIZECG_ACTOR"] = actor
     # A run of hours is not lost to a registry that is restarted; a person at a keyboard is told at once.
     os.environ.setdefault("VIZECG_PATIENCE_S", str(PATIENCE_S))
     settings = Settings()
@@ -244,7 +250,7 @@ def _our_command(command: list[str], *, place: Path) -> State[Any]:
 def _roll_back(reason: str) -> State[Any]:
     try:
         # Not patiently: a second attempt, after one that got further than it could see, would go back two.
-        outcome = promotion.rollback(Settings(), actor=actor(), reason=reason)
+        outcome = promotion.rollback(Settings(), actor=promoting.actor(), reason=reason)
     except VizecgError as error:
         return failed(error)
     return Completed(message=outcome.sentence)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import deploy
-from vizecg import tracking
+from flows import deploy, deployed
+from vizecg import promoting, tracking
 from vizecg.environment import house_environment
 from vizecg.errors import InputError
 from vizecg.publish import sha256_of
@@ -243,6 +243,24 @@ def test_a_server_that_is_silent_is_not_waited_for_for_ever(tmp_path, monkeypatc
         InputError, match=r"^prefect version did not end within 0\.05 s and was stopped; see whether the P"
     ):
         deploy._prefect(["version"], cwd=tmp_path)
+
+
+def test_who_asks_is_in_the_ledger_beside_the_account_that_does_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIZECG_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr("getpass.getuser", lambda: "worker")
+    deployed._settings()
+    assert promoting.actor() == "worker"
+    deployed._settings(actor=" anna\n")
+    assert promoting.actor() == "anna (through worker)"
+    monkeypatch.setenv("VIZECG_ACTOR", "a" * 300)
+    assert promoting.actor() == f"{'a' * 150} (through worker)"
+    monkeypatch.setenv("VIZECG_ACTOR", "worker")
+    assert promoting.actor() == "worker"
+
+
+def test_every_deployment_that_writes_into_the_ledger_asks_who_wants_it():
+    flows = (deployed.retraining, deployed.promotion_by_gates, deployed.rollback)
+    assert all("actor" in flow.parameters.properties for flow in flows)
 
 
 @pytest.mark.slow

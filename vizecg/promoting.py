@@ -18,6 +18,7 @@ from vizecg.promotion.versions import list_versions
 from vizecg.settings import CHALLENGER, MODEL_NAME, Settings
 
 _WIDTH_OF_FILES: Final = 140
+_LONGEST_NAME: Final = 150  # beside the account's; the ledger takes 255
 
 
 def promote_and_show(*, version: str, records: Path, pages: Path, reason: str, override: bool = False) -> int:
@@ -91,11 +92,13 @@ def show_outcome(outcome: Outcome) -> None:
 
 
 def actor() -> str:
-    """Who is doing this, for the ledger: the name of the account."""
+    """Who is doing this, for the ledger: the name of the account, behind whoever `VIZECG_ACTOR` says it is done for."""
     try:
-        return getpass.getuser()
+        account = getpass.getuser()
     except (KeyError, OSError):  # a container's user without an entry
-        return "unknown"
+        account = "unknown"
+    asks = " ".join(Settings().actor.split())[:_LONGEST_NAME]
+    return f"{asks} (through {account})" if asks not in ("", account) else account
 
 
 def _console() -> Console:

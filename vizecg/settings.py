@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     stage_timeout_h: str = Field(
         default="", description="hours after which a stage of a retraining is stopped: `render=100 train=300`"
     )
+    actor: str = Field(
+        default="", description="who asks for a promotion or rollback, for the ledger; the account if not"
+    )
     bundle: Path | None = Field(default=None, description="a bundle folder to use instead of the champion")
     shadow_dir: Path | None = Field(
         default=None, description="what champion and challenger said of the same pictures; none: in the state folder"
