@@ -19,6 +19,7 @@ from vizecg.errors import InputError
 from vizecg.process import run_within
 from vizecg.registry import GIT_SHA_TAG, PinnedVersion, Registry
 from vizecg.settings import Settings, shown
+from vizecg.tracking.connection import errors_of_stores
 from vizecg.workspace import LOCK_FILE, PIN_FILE
 
 _PLACE: Final = "pipeline"
@@ -131,7 +132,7 @@ def _download(settings: Settings, pinned: PinnedVersion, *, scratch: Path) -> di
         ]
         names = [entry.path for entry in listed]
         return {Path(name).name: Path(mlflow.download_artifacts(pinned.run_id, name, str(scratch))) for name in names}
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, *errors_of_stores()) as error:
         raise InputError(
             f"the files of the run of version {pinned.version} cannot be had from MLflow at "
             f"{shown(settings.tracking_uri)} ({type(error).__name__})"

@@ -18,7 +18,7 @@ import yaml
 from vizecg import publish, servers, tracking
 from vizecg.bundle import BUNDLE
 from vizecg.environment import NOTHING_REPORTS_HOME
-from vizecg.errors import InputError
+from vizecg.errors import InputError, Unavailable
 from vizecg.labels import TASKS
 from vizecg.registry import BrokenVersion, Registry
 from vizecg.settings import CHAMPION, EXPERIMENT_NAME, MODEL_NAME, Settings
@@ -330,6 +330,16 @@ def test_a_truncated_upload_is_found_out_and_registers_nothing(settings, make_bu
     with pytest.raises(
         tracking.BrokenUpload, match=r"gives back other files than bundle [0-9a-f]{12} from file:.*nothing was"
     ):
+        ensure_registered(make_bundle("bundle"), settings=settings)
+    assert tracking.all_versions(settings) == []
+
+
+def test_a_store_that_is_away_is_one_sentence_and_may_be_asked_again(settings, make_bundle, monkeypatch):
+    store = {"MLFLOW_S3_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    for name, value in {**store, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
+        monkeypatch.setenv(name, value)
+    tracking.client(settings).create_experiment(EXPERIMENT_NAME, artifact_location="s3://bucket/artifacts")
+    with pytest.raises(Unavailable, match=r"MLflow at sqlite.* refuses \(.*http://127\.0\.0\.1:9/bucket/"):
         ensure_registered(make_bundle("bundle"), settings=settings)
     assert tracking.all_versions(settings) == []
 

@@ -72,17 +72,27 @@ def asking(settings: Settings) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, *errors_of_stores()) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         silent = "API request to" in said and "failed with exception" in said
         # MLflow's own words may hold the address too.
         what = "does not answer" if silent else f"refuses ({shown(said).rstrip('.')[:300]})"
         # A server that is starting or has lost its store says 5xx; a connection that broke has no number of its own.
-        broke = isinstance(error, OSError) and error.errno is None
+        broke = (isinstance(error, OSError) and error.errno is None) or isinstance(error, errors_of_stores())
         kind = TrackingAway if silent or broke or _SERVER_ERROR.search(said) else TrackingUnavailable
         raise kind(
             f"MLflow at {shown(settings.tracking_uri)} {what}; start it, or set VIZECG_TRACKING_URI to one that works"
         ) from error
+
+
+def errors_of_stores() -> tuple[type[Exception], ...]:
+    """What the client of an S3 store raises where MLflow's lets it through; nothing where there is none."""
+    try:
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        return ()
+    return Boto3Error, BotoCoreError, ClientError
 
 
 def ensure_experiment(mlflow: "MlflowClient", settings: Settings) -> str:

@@ -17,7 +17,7 @@ from vizecg.patience import patiently
 from vizecg.protocol import words_of
 from vizecg.registry import BUNDLE_FOLDER, DIGEST_TAG, NoSuchVersion, PinnedVersion, Registry
 from vizecg.settings import MODEL_NAME, Settings, shown
-from vizecg.tracking.connection import TrackingUnavailable, asking, client
+from vizecg.tracking.connection import TrackingUnavailable, asking, client, errors_of_stores
 from vizecg.tracking.runs import ensure_bare_run, ensure_run
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def _is_whole(settings: Settings, source: str, *, digest: str) -> bool:
         try:
             got = download_artifacts(artifact_uri=f"{source}/{BUNDLE_FOLDER}", dst_path=scratch, **uris)
             return bundles.read(Path(got))[0] == digest
-        except (MlflowException, OSError, InputError):
+        except (MlflowException, OSError, InputError, *errors_of_stores()):
             return False
 
 
