@@ -343,11 +343,9 @@ def put_back(settings: Settings) -> str | None:
 def waiting(settings: Settings) -> tuple[Entry, ...]:
     """What `approve` would take: the newest row of a bundle waits, and was held against the champion of today."""
     entries = Ledger(settings.ledger_url).entries()
-    if lineage := lineage_of(entries):
-        champion = lineage[-1].bundle_digest
-    else:
-        now = tracking.aliased(settings, alias=CHAMPION)
-        champion = now.bundle_digest if now else None
+    lineage = lineage_of(entries)
+    now = lineage[-1] if lineage else tracking.aliased(settings, alias=CHAMPION)  # as the alias says before any row
+    champion = now.bundle_digest if now else None
     newest = {entry.bundle_digest: entry for entry in entries}
     asked = (entry for entry in newest.values() if (entry.state, entry.expected_champion) == ("waiting", champion))
     return tuple(sorted(asked, key=lambda entry: entry.sequence))

@@ -46,9 +46,8 @@ def try_to_serve(bundle: Path) -> Served:
 def _ask(bundle: Path, *, goldens: list[bundles.Golden], folder: Path) -> str | None:
     digest, contract = bundles.read(bundle)
     tolerance = contract.tolerance.probabilities
-    with reserved(
-        0
-    ) as held:  # the same one for two that promote at once would let one be judged by the other's service
+    # Any port, for two that promote at once and took the same would be judged by one service.
+    with reserved(0) as held:
         port = held.getsockname()[1]
     url = f"http://{LOOPBACK}:{port}"
     with started(
