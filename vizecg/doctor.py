@@ -122,7 +122,7 @@ def _disk(state: Path) -> Finding:
     free_gb = shutil.disk_usage(there).free / 1e9
     said = f"{free_gb:.1f} GB free at {there}"
     if free_gb < ENOUGH_FREE_GB:
-        advice = "`dvc gc --workspace` forgets data of other revisions, `vizecg gc` removes what the state folder no longer needs"
+        advice = "`dvc gc --workspace` forgets data of other revisions, `vizecg gc` failed runs"
         return Finding(about="disk", well=False, said=f"{said}, wanted {ENOUGH_FREE_GB:.0f}; {advice}")
     return Finding(about="disk", well=True, said=said)
 

@@ -206,7 +206,7 @@ def test_a_full_disk_and_other_versions_are_told(settings, tmp_path, monkeypatch
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9e9, 8e9, 1e9))
     assert "1.0 GB free" in found(settings)["disk"].said
     assert not found(settings)["disk"].well
-    assert "`vizecg gc` removes" in found(settings)["disk"].said
+    assert "`vizecg gc` failed runs" in found(settings)["disk"].said
     (tmp_path / "constraints.txt").write_text("# comment\nnumpy==1.0\nnot-there==1.0\n")
     told = doctor._versions(tmp_path / "constraints.txt")
     assert not told.well
