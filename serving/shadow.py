@@ -169,9 +169,9 @@ class Shadow:
             self._count("failed")
             self._tell(f"the record cannot be written: {error.strerror or error}")
             return
-        self._count("compared")
         for code in codes:
             self._metrics.shadow_labels.labels(code, "other" if code in differing else "same").inc()
+        self._count("compared")  # last: whoever sees it counted finds its labels counted too
 
     def _count(self, outcome: Outcome) -> None:
         self._metrics.shadow.labels(outcome).inc()
