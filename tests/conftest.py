@@ -147,6 +147,33 @@ def real_ptbxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+_PORTS: list[socket.socket] = []
+
+
+def port_of_our_own() -> int:
+    """A free port that no other process of tests takes until this one ends.
+
+    Between looking for a free port and listening on it another program may take it, and then answer in its place. So
+    the number is held as a port of UDP, which nobody here uses; and it is none of those that the kernel hands out.
+    """
+    for port in range(20_000, 30_000):
+        held = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            held.bind(("127.0.0.1", port))
+            with socket.create_server(("127.0.0.1", port)):
+                _PORTS.append(held)
+                return port
+        except OSError:
+            held.close()
+    raise AssertionError("no port is free")
+
+
+@pytest.fixture(scope="session")
+def own_port() -> Callable[[], int]:
+    """`own_port()` is a port for a server that a test starts."""
+    return port_of_our_own
+
+
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
     """A real S3 server on loopback; every folder in `store` is a bucket. Keys are None where it is open to all."""
@@ -172,9 +199,7 @@ def serving_s3(store: Path, *, signed: bool, listings_kept: str = "0") -> Iterat
         listings_kept: how long it trusts what it knows of a folder. 0 shows at once what a test puts there
             past the server; with a hundred folders and more the server then does nothing but forget.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port_of_our_own()
     keys = (f"test{secrets.token_hex(4)}", secrets.token_hex(16)) if signed else (None, None)
     command = [str(Path(sys.executable).parent / "rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
     command += ["--config", os.devnull, "--dir-cache-time", listings_kept, "--vfs-cache-mode", "off"]
@@ -182,7 +207,7 @@ def serving_s3(store: Path, *, signed: bool, listings_kept: str = "0") -> Iterat
     log = (store.parent / "s3.log").open("w")
     process = start_supervised([*command, str(store)], cwd=store.parent, environment=os.environ, output=log)
     try:
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + 60
         while not _listens(port):
             assert process.poll() is None, (store.parent / "s3.log").read_text()
             assert time.monotonic() < deadline_s, "rclone serve s3 does not listen"

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -47,15 +46,13 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def postgres(own_port: Callable[[], int]) -> Iterator[Postgres]:
     """PostgreSQL refuses to run as root, so for root it runs as nobody, in a folder that nobody may enter."""
     try:
         folder_of_programs = programs()
     except InputError as error:
         pytest.skip(str(error))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = own_port()
     password = secrets.token_hex(16)
     as_whom = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix="vizecg-postgres-") as made:

@@ -200,7 +200,7 @@ def test_training_is_not_held_up_by_an_mlflow_that_never_answers(tmp_path, caplo
         started_s = time.monotonic()
         with caplog.at_level(logging.WARNING, logger="vizecg.tracking.live"), live_run(settings, name="train") as log:
             log(1, {"loss/total": 1.0})
-        assert time.monotonic() - started_s < 3
+        assert time.monotonic() - started_s < 30
     assert "takes more than 0 s" in caplog.text
     for thread in threading.enumerate():  # its request ends with the socket
         if thread.name == "mlflow-live-view":
@@ -365,11 +365,13 @@ def test_a_damaged_bundle_is_never_uploaded(settings, make_bundle):
 
 
 @pytest.mark.servers
-def test_a_real_server_takes_a_run_a_version_and_an_alias(tmp_path, make_bundle, model_run, evaluation, empty_mlflow):
+def test_a_real_server_takes_a_run_a_version_and_an_alias(
+    tmp_path, make_bundle, model_run, evaluation, empty_mlflow, own_port
+):
     state = tmp_path / "state"
     state.mkdir()
     shutil.copy(empty_mlflow, state / "mlflow.db")
-    port = servers.free_port(5600)
+    port = own_port()
     command = servers.mlflow_command(
         port=port, database_url=f"sqlite:///{state / 'mlflow.db'}", artifact_root=state / "artifacts"
     )

@@ -30,7 +30,7 @@ from vizecg.intake import CanonicalSpec
 from vizecg.labels import TASKS
 from vizecg.operating_point import OperatingPoint
 from vizecg.registry import DIGEST_TAG, QUICK_FAILURE
-from vizecg.servers import free_port, mlflow_command, started, wait_until_healthy
+from vizecg.servers import mlflow_command, started, wait_until_healthy
 from vizecg.settings import CHAMPION, MODEL_NAME, Settings
 from vizecg.tracking import client, ensure_registered
 
@@ -223,11 +223,12 @@ class ServiceProcess:
 
     Args:
         folder: its state and its log.
+        port: where it listens.
         settings: without `VIZECG_`.
     """
 
-    def __init__(self, folder: Path, **settings: object) -> None:
-        self.port = free_port(26000 + os.getpid() % 3000)
+    def __init__(self, folder: Path, *, port: int, **settings: object) -> None:
+        self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = folder / "service.log"
         variables = {f"VIZECG_{name.upper()}": str(value) for name, value in settings.items()}
@@ -256,12 +257,14 @@ class ServiceProcess:
 
 
 @pytest.fixture
-def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ServiceProcess]]:
+def start_service(
+    tmp_path_factory: pytest.TempPathFactory, own_port: Callable[[], int]
+) -> Iterator[Callable[..., ServiceProcess]]:
     """Start a service with settings and wait until it is ready."""
     started: list[ServiceProcess] = []
 
     def start(**settings: object) -> ServiceProcess:
-        started.append(ServiceProcess(tmp_path_factory.mktemp("service"), **settings))
+        started.append(ServiceProcess(tmp_path_factory.mktemp("service"), port=own_port(), **settings))
         started[-1].wait_until_ready()
         return started[-1]
 
@@ -326,11 +329,11 @@ def mlflow_environment() -> Iterator[Mapping[str, str]]:
 
 @pytest.fixture(scope="session")
 def mlflow_server(
-    mlflow_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+    mlflow_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory, own_port: Callable[[], int]
 ) -> Iterator[RegistryOfTests]:
     """MLflow on loopback, with files on this machine, as the demo has it."""
     state = tmp_path_factory.mktemp("mlflow")
-    port = free_port(25000 + os.getpid() % 5000)
+    port = own_port()
     environment = {**os.environ, **mlflow_environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = mlflow_command(port=port, database_url=f"sqlite:///{state / 'm.db'}", artifact_root=state / "artifacts")
     server = started(

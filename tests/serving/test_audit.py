@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -228,18 +227,19 @@ def test_a_trail_that_cannot_be_begun_is_refused_at_start(bundle, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"the audit trail in .*file/audit cannot be written: not a directory"):
         create_app(ServingSettings(bundle=bundle, state_dir=tmp_path, audit_dir=tmp_path / "file" / "audit"))
-    with pytest.raises(InputError, match="VIZECG_AUDIT is 'perhaps': input should be 'required', 'best-effort' or 'off'"):
+    with pytest.raises(
+        InputError, match="VIZECG_AUDIT is 'perhaps': input should be 'required', 'best-effort' or 'off'"
+    ):
         ServingSettings(audit="perhaps")
 
 
 @pytest.fixture
-def start(bundle, tmp_path):
+def start(bundle, tmp_path, own_port):
     """Start the service as a process: its process and its address."""
     processes = []
 
     def starting(**environment: str) -> tuple[subprocess.Popen[str], str]:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = own_port()
         here = {"VIZECG_BUNDLE": str(bundle), "VIZECG_STATE_DIR": str(tmp_path), **environment}
         with (tmp_path / "log").open("a") as log:
             process = subprocess.Popen(
