@@ -1,5 +1,6 @@
 """Deployments on a real Prefect server with a real worker: by hand, by the monitor's event, and one that is killed."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -358,7 +359,15 @@ def test_a_run_whose_worker_and_process_are_killed_is_crashed_within_three_minut
 
 def kill_all_below(process):
     """Kill -9 a process and all its descendants, the leaves last, so that nobody tells anybody."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    os.kill(process, signal.SIGKILL)
-    for child in children:
-        kill_all_below(int(child))
+    for one in [process, *descendants_of(process)]:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself meanwhile
+            os.kill(one, signal.SIGKILL)
+
+
+def descendants_of(process):
+    """Their numbers, each before those of what it started."""
+    found = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for child in map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()):
+            found += [child, *descendants_of(child)]
+    return found

@@ -242,7 +242,7 @@ def test_killing_an_experiment_kills_the_step_it_runs(checkout, tmp_path):
     wait_for(lambda: list(copies.rglob("models/.run.part")))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not working_below(copies), seconds=5)
+    wait_for(lambda: not working_below(copies), seconds=30)
     assert not list(copies.rglob("models/run/manifest.json")), "it ended by itself"
 
 

@@ -134,7 +134,7 @@ def test_who_is_no_scheduler_is_refused_in_time(answer, monkeypatch):
         started_s = time.monotonic()
         with pytest.raises(InputError, match=message):
             open_executor(address, workers=1)
-        assert time.monotonic() - started_s < 5
+        assert time.monotonic() - started_s < 30
 
 
 def answer_once(server: socket.socket, answer: bytes) -> None:
@@ -197,7 +197,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
         assert all(is_alive(pid) for pid in pids)
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-        deadline_s = time.monotonic() + 5
+        deadline_s = time.monotonic() + 30
         while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline_s:
             time.sleep(0.02)
         assert not any(is_alive(pid) for pid in pids)

@@ -76,7 +76,7 @@ def test_a_grandchild_that_does_not_want_to_end_is_ended_by_force(tmp_path):
     stop(process)
     assert process.stdout is not None
     process.stdout.close()
-    assert gone_within(family, seconds=1)
+    assert gone_within(family, seconds=5)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -42,6 +42,7 @@ class Server:
         self.ranges = True
         self.versions = True
         self.pause_s = 0.0
+        self.on_sent = None
         self.retry_after = None
         server = self
 
@@ -124,6 +125,8 @@ class Server:
         for start in range(0, len(content), 4096):
             request.wfile.write(content[start : start + 4096])
             self.sent_bytes[name] += len(content[start : start + 4096])
+            if self.on_sent is not None:
+                self.on_sent(self.sent_bytes[name])
             if self.pause_s:
                 time.sleep(self.pause_s)
 
@@ -228,11 +231,11 @@ def test_what_keeps_failing_is_one_sentence_and_is_never_kept(server, state, kin
 @pytest.mark.parametrize("waiting", ["seconds", "date"])
 def test_a_server_that_asks_for_a_pause_gets_it(server, waiting):
     server.faults["SHA256SUMS.txt"] = ("503", 1)
+    started_s = time.monotonic()
     moment = email.utils.formatdate(time.time() + 2, usegmt=True)  # whole seconds: at least one from now
     server.retry_after = {"seconds": "1", "date": moment}[waiting]
-    started_s = time.monotonic()
     source(server).pin()
-    assert 0.9 <= time.monotonic() - started_s < 10
+    assert 0.9 <= time.monotonic() - started_s < 30
 
 
 def test_the_tries_of_params_yaml_outlast_a_server_that_is_gone_for_half_a_minute(monkeypatch):
@@ -258,7 +261,7 @@ def test_the_deadline_ends_a_fetch_that_would_go_on_for_ever(server, state):
     started_s = time.monotonic()
     with pytest.raises(InputError, match=r"00001_lr\.dat was not here after 1 s \(ingest\.fetch\.deadline_s\); what"):
         fetch(source(server, effort=patient), state)
-    assert time.monotonic() - started_s < 5
+    assert time.monotonic() - started_s < 30
 
 
 def test_the_deadline_ends_a_trickle(server, state):
@@ -413,12 +416,9 @@ def test_an_archive_that_changes_between_pin_and_ingest_is_refused(server, archi
 @pytest.mark.usefixtures("state")
 def test_an_archive_that_changes_while_it_is_fetched_is_refused(server, archive):
     one = source(server, name="ptb-xl.tar", effort=Effort(connections=1, part_bytes=20_000, tries=2, deadline_s=60))
-    server.pause_s = 0.01
-    changing = threading.Timer(0.1, os.utime, (archive, (1, 1)))
-    changing.start()
+    server.on_sent = lambda sent: os.utime(archive, (1, 1)) if sent > 50_000 else None  # within the third part
     with pytest.raises(InputError, match=r"ptb-xl\.tar changed while it was fetched; .*run `vizecg source pin`"):
         one.pin()
-    changing.join()
 
 
 @pytest.mark.usefixtures("state")

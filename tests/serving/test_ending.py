@@ -59,7 +59,9 @@ def test_on_sigterm_everything_accepted_is_answered_and_the_process_ends_with_0(
         service = start_service(bundle=bundle)
         callers = Callers(service.url, page_png)
         callers.start()
+        until_s = time.monotonic() + 60
         while len(callers.statuses) < CALLERS:  # all decoders work
+            assert time.monotonic() < until_s, service.said()
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.5))
         service.process.send_signal(signal.SIGTERM)
@@ -76,11 +78,13 @@ def test_on_sigterm_everything_accepted_is_answered_and_the_process_ends_with_0(
 def test_a_request_that_does_not_come_to_its_end_is_told_so_and_counts_as_no_fault(start_service, bundle, page_png):
     service = start_service(bundle=bundle, drain_s=1)
     head = (
-        f"POST /v1/predict HTTP/1.1\r\nHost: service\r\nX-Request-ID: slow\r\nContent-Length: {len(page_png)}\r\n\r\n"
+        f"POST /v1/predict HTTP/1.1\r\nHost: service\r\nX-Request-ID: slow\r\nExpect: 100-continue\r\n"
+        f"Content-Length: {len(page_png)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as caller:
-        caller.sendall(head.encode() + page_png[:100])
-        time.sleep(0.5)  # half of it has come in
+        caller.sendall(head.encode())
+        assert caller.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n", "it waits for the rest"
+        caller.sendall(page_png[:100])
         service.process.send_signal(signal.SIGTERM)
         reply = b"".join(iter(lambda: caller.recv(65536), b""))
     assert service.process.wait(timeout=END_S) == 0, service.said()

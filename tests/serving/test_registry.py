@@ -201,7 +201,7 @@ def test_a_dead_registry_is_one_sentence_within_seconds(tmp_path):
         RegistryUnavailable, match=r"the model registry at http://127\.0\.0\.1:9 does not answer; start"
     ):
         dead.resolve("champion")
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.usefixtures("mlflow_environment")
