@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,19 @@ def test_help_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_every_section_of_params_yaml_can_be_checked_without_what_steps_compute_with():
+    code = (
+        "import json, sys; from vizecg.steps import params_models; params_models(); print(json.dumps([*sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
+    heavy = {
+        *("torch", "numba", "scipy", "cv2", "pandas", "mlflow", "onnxruntime", "sklearn", "wfdb", "boto3", "httpx")
+    }
+    assert loaded & heavy == set()
+    assert "vizecg.comparing" in json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("step", steps.NAMES)

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from vizecg.calibration import F1_PLATEAU, CalibrationKind, ThresholdRule, choose_thresholds, fit_calibration
 from vizecg.errors import InputError
-from vizecg.learning import training_data
 from vizecg.publish import write_atomically
 
 if TYPE_CHECKING:
@@ -186,6 +185,8 @@ def decide(
 def _data(
     record_set: "RecordSet", *, page_set: "PageSet", fold: int, among: Sequence[int], labels: Labels, seed: int
 ) -> "TrainingData":
+    from vizecg.learning import training_data  # numba with it, which whoever reads params.yaml can do without
+
     others = [other for other in among if other != fold]
     data = training_data(record_set, page_set=page_set, training_folds=others, validation_folds=())
     if labels == "written":

@@ -13,7 +13,6 @@ from vizecg.errors import InputError
 from vizecg.publish import sha256_of
 from vizecg.sources.archive import is_archive
 from vizecg.sources.folder import ArchiveSource, FolderSource
-from vizecg.sources.http import HttpSource
 from vizecg.sources.params import SourceParams
 from vizecg.sources.pin import Agreed, Pin, write
 from vizecg.sources.s3 import S3Source
@@ -75,6 +74,8 @@ def _source_of(name: str, *, params: SourceParams) -> Source:
         connections=fetch.connections, part_bytes=fetch.part_mb * _MB, tries=fetch.tries, deadline_s=fetch.deadline_s
     )
     if name == PHYSIONET or name.startswith(("https://", "http://")):
+        from vizecg.sources.http import HttpSource  # httpx with it, which no other source needs
+
         url = PHYSIONET_URL if name == PHYSIONET else name
         return HttpSource(url=url, limit=params.limit, sampling_hz=params.sampling_hz, effort=effort)
     if name.startswith("s3://"):
