@@ -71,10 +71,11 @@ def create_app(settings: ServingSettings) -> FastAPI:
         for one in followers:
             one.start()
         yield
-        for one in followers:
-            await anyio.to_thread.run_sync(one.stop)
         queue.close()
-        decoders.close()
+        decoders.close()  # what still works is answered already: the server has waited as long as it may
+        async with anyio.create_task_group() as stopping:
+            for one in followers:
+                stopping.start_soon(anyio.to_thread.run_sync, one.stop)
         audit.close()
 
     # FastAPI's own documentation pages load scripts from elsewhere; serving.docs_page needs none.

@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -183,6 +184,9 @@ class Decoders:
         )
         self._metrics = metrics
         self._idle: queue.SimpleQueue[_Decoder | None] = queue.SimpleQueue()
+        self._changing = threading.Lock()
+        self._alive: set[_Decoder] = set()
+        self._closed = False
         self._number = settings.predictions_at_once
         for _ in range(self._number):
             self._idle.put(None)
@@ -198,7 +202,7 @@ class Decoders:
         Raises:
             UnreadableImage, UnsupportedImage, ImageTooLarge: as there.
             Undecodable: it takes more than the limits, or ends the process.
-            NoDecoder: no process can be started.
+            NoDecoder: no process can be started, or all are being ended.
         """
         decoder = self._idle.get()
         try:
@@ -208,40 +212,52 @@ class Decoders:
                 try:
                     return decoder.unpack(data)
                 except _Ended as ended:
+                    if self._closed:
+                        raise NoDecoder("the service ends, and does not wait for this picture") from None
                     decoder = self._replaced(decoder, ended.ending)
                     if attempt == 2 or ended.ending not in {"ended", "start"}:
                         raise self._limits.refusal(ended.ending) from None
             raise AssertionError("the second attempt answers or raises")
         except NoDecoder:
-            _end(decoder)
+            self._end(decoder)
             decoder = None
             raise
         finally:
             self._idle.put(decoder)
 
     def close(self) -> None:
-        """End those that have nothing to do; one that works ends with this process."""
+        """End all, whatever they do: a thread that waits for a decoder would keep this process from ending."""
+        with self._changing:
+            self._closed = True
+            for decoder in self._alive:
+                decoder.process.kill()
         with suppress(queue.Empty):
             while True:
-                _end(self._idle.get_nowait())
+                self._end(self._idle.get_nowait())
 
     def _replaced(self, ended: _Decoder, ending: Ending) -> _Decoder:
         """Start the next at once, so that the next picture need not wait for it."""
         self._metrics.decoder_restarts.labels(ending).inc()
         log.warning("a process that unpacks pictures was replaced: %s", ending)
-        _end(ended)
+        self._end(ended)
         return self._started()
 
     def _started(self) -> _Decoder:
-        try:
-            return _Decoder(self._limits)
-        except OSError as error:
-            raise NoDecoder(f"no process to unpack pictures can be started ({error.strerror})") from error
+        with self._changing:
+            if self._closed:
+                raise NoDecoder("the service ends, and unpacks no picture more")
+            try:
+                decoder = _Decoder(self._limits)
+            except OSError as error:
+                raise NoDecoder(f"no process to unpack pictures can be started ({error.strerror})") from error
+            self._alive.add(decoder)
+            return decoder
 
-
-def _end(decoder: _Decoder | None) -> None:
-    if decoder is not None:
-        decoder.end()
+    def _end(self, decoder: _Decoder | None) -> None:
+        if decoder is not None:
+            decoder.end()
+            with self._changing:
+                self._alive.discard(decoder)
 
 
 def _environment() -> dict[str, str]:

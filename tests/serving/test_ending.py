@@ -4,11 +4,14 @@
 """
 
 import json
+import os
 import random
 import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -97,3 +100,35 @@ def test_a_request_that_does_not_come_to_its_end_is_told_so_and_counts_as_no_fau
     said = [json.loads(line) for line in service.said().splitlines()]
     assert [line["status"] for line in said if line.get("request_id") == "slow"] == [503]
     assert not any("Exception" in line["message"] for line in said), service.said()
+
+
+def end(process: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
+def test_a_picture_whose_decoder_would_go_on_after_the_drain_is_told_so_and_keeps_nobody_waiting(
+    start_service, bundle, page_png, processes
+):
+    service = start_service(bundle=bundle, drain_s=2, decode_wall_s=120)
+    with httpx.Client(base_url=service.url, trust_env=False, timeout=60) as client, ExitStack() as stack:
+        assert client.post("/v1/predict", content=page_png).status_code == 200
+        decoders = processes.decoders_of(service.pid)
+        for decoder in decoders:
+            os.kill(decoder, signal.SIGSTOP)  # as slow as can be
+            stack.callback(end, decoder)
+        with ThreadPoolExecutor(3) as callers:  # two with a decoder each, and one that waits for one
+            asked = [callers.submit(client.post, "/v1/predict", content=page_png) for _ in range(3)]
+            until = time.monotonic() + 60
+            while "vizecg_predictions_waiting 1.0" not in client.get("/metrics").text:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(timeout=END_S) == 0, service.said()
+            replies = [one.result() for one in asked]
+    assert {reply.status_code for reply in replies} == {503}
+    assert {reply.headers["Retry-After"] for reply in replies} == {"2"}
+    assert not any(processes.is_decoder(decoder) for decoder in decoders)
+    said = [json.loads(line) for line in service.said().splitlines()]
+    assert [line["status"] for line in said if line.get("route") == "/v1/predict"] == [200, 503, 503, 503]
+    assert not any("exceptions" in line or line["logger"] == "asyncio" for line in said), service.said()
