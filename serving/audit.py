@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib.metadata import version
@@ -48,8 +49,19 @@ class AuditTrail:
             )
             self._open(self._writer, settings)
 
-    def note(self, reading: Reading, *, data: bytes, key_id: str | None) -> None:
+    @property
+    def kept(self) -> bool:
+        """Whether answers are kept at all."""
+        return self._writer is not None
+
+    def note(self, reading: Reading, *, input_sha256: Callable[[], str], input_bytes: int, key_id: str | None) -> None:
         """Keep an answer before it goes out; blocks until it is on the disk, so not for the event loop.
+
+        Args:
+            reading: the answer.
+            input_sha256: tells the digest of the picture's bytes, where it is needed.
+            input_bytes: their number.
+            key_id: whose request it was.
 
         Raises:
             ProblemError: 503, it cannot be kept and must be.
@@ -57,7 +69,14 @@ class AuditTrail:
         if self._writer is None:
             return
         now = datetime.now(UTC)
-        line = audit.line_of(reading, data=data, key_id=key_id, settings_sha256=self._settings_sha256, now=now)
+        line = audit.line_of(
+            reading,
+            input_sha256=input_sha256(),
+            input_bytes=input_bytes,
+            key_id=key_id,
+            settings_sha256=self._settings_sha256,
+            now=now,
+        )
         try:
             self._write(self._writer, line, now=now)
         except OSError as error:

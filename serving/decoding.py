@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -105,7 +106,7 @@ class _Decoder:
                 raise
         self._inbox: mmap.mmap | None = None
 
-    def unpack(self, data: bytes) -> Picture:
+    def unpack(self, data: bytes, *, meanwhile: Callable[[], object] | None = None) -> Picture:
         """Raises as `Decoders.unpack`, and _Ended."""
         if self._inbox is None:
             self._inbox = self._first_sent()
@@ -114,6 +115,12 @@ class _Decoder:
             self._channel.send(b"%d" % len(data))
         except OSError:
             raise _Ended("ended") from None
+        try:
+            if meanwhile is not None:
+                meanwhile()
+        except BaseException:
+            self.end()  # what it says to this picture must not be taken for what it says to the next
+            raise
         message, descriptors = self._next(timeout_s=self._limits.wall_s)
         try:
             told = json.loads(message)
@@ -196,8 +203,12 @@ class Decoders:
         for _ in range(self._number):
             self._idle.put(self._idle.get() or self._started())
 
-    def unpack(self, data: bytes) -> Picture:
+    def unpack(self, data: bytes, *, meanwhile: Callable[[], object] | None = None) -> Picture:
         """As `vizecg.intake.open_upload`, in another process.
+
+        Args:
+            data: bytes of the file.
+            meanwhile: done here while the other process works; twice where that ends.
 
         Raises:
             UnreadableImage, UnsupportedImage, ImageTooLarge: as there.
@@ -210,7 +221,7 @@ class Decoders:
             for attempt in (1, 2):
                 decoder = decoder or self._started()
                 try:
-                    return decoder.unpack(data)
+                    return decoder.unpack(data, meanwhile=meanwhile)
                 except _Ended as ended:
                     if self._closed:
                         raise NoDecoder("the service ends, and does not wait for this picture") from None

@@ -8,6 +8,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
 
 from serving.access import Requires
 
@@ -23,6 +24,8 @@ class PlainRoute(APIRoute):
         TypeError: its function takes anything else, or it has a dependency that is no door: neither would be seen to.
     """
 
+    _answer: Callable[[Request], Coroutine[Any, Any, Response]]
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """As FastAPI asks for it (its documentation, "Custom Request and APIRoute class")."""
         if list(signature(self.endpoint).parameters) != ["request", "service"]:
@@ -32,7 +35,7 @@ class PlainRoute(APIRoute):
             raise TypeError(f"{self.endpoint.__name__} may depend on requires(…) alone, got {doors}")
         answer = cast(Callable[..., Awaitable[BaseModel | Response]], self.endpoint)
 
-        async def handle(request: Request) -> Response:
+        async def reply_to(request: Request) -> Response:
             for door in doors:
                 await cast(Requires, door).let_in(request)
             reply = await answer(request, request.app.state.service)
@@ -40,4 +43,13 @@ class PlainRoute(APIRoute):
                 return reply
             return Response(reply.model_dump_json(), media_type="application/json")
 
-        return handle
+        self._answer = reply_to
+        return reply_to
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As any route, without the two stacks of things to be closed after the reply: such a function has none."""
+        if not self.methods or scope["method"] not in self.methods:
+            await super().handle(scope, receive, send)
+            return
+        reply = await self._answer(Request(scope, receive, send))
+        await reply(scope, receive, send)

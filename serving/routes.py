@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any, Final, TypeVar
 
@@ -219,10 +221,14 @@ async def read_and_kept(
         ProblemError: the picture is refused, there is too much to do, or the answer cannot be kept.
     """
     key, name = key_of(request), request_id or request_id_of(request)
+    digest = cache(lambda: sha256(data).hexdigest())
+    # Of our own bytes, not of those that the decoder has; but while it works, for which another core may be free.
+    unpack = partial(service.decoders.unpack, meanwhile=digest if service.audit.kept else None)
 
     def work() -> Reading:
-        reading = served.predictor.read(data, request_id=name, unpack=service.decoders.unpack)
-        service.audit.note(reading, data=data, key_id=None if key is None else key.id)
+        reading = served.predictor.read(data, request_id=name, unpack=unpack)
+        key_id = None if key is None else key.id
+        service.audit.note(reading, input_sha256=digest, input_bytes=len(data), key_id=key_id)
         return reading
 
     reading = await worked(service, work)

@@ -10,6 +10,7 @@ import uvicorn
 
 from serving.access import refuse_open_doors
 from serving.app import create_app
+from serving.http_protocol import WholeBodyProtocol
 from serving.logs import log_to_stderr
 from serving.settings import DEFAULT_PORT, ServingSettings
 from vizecg.errors import InputError
@@ -40,6 +41,7 @@ def serve(settings: ServingSettings) -> None:
         print(_greeting(settings, listening), flush=True)
         config = uvicorn.Config(
             app,
+            http=WholeBodyProtocol,
             log_config=None,
             log_level="warning",
             access_log=False,

@@ -78,13 +78,14 @@ class PredictionLine(_Schema):
 
 
 def line_of(
-    reading: Reading, *, data: bytes, key_id: str | None, settings_sha256: str, now: datetime
+    reading: Reading, *, input_sha256: str, input_bytes: int, key_id: str | None, settings_sha256: str, now: datetime
 ) -> dict[str, Any]:
     """Describe an answer.
 
     Args:
         reading: the answer and what it is from.
-        data: bytes of the picture, of which only the digest is kept.
+        input_sha256: of the picture's bytes as they were received.
+        input_bytes: their number.
         key_id: whose request it was.
         settings_sha256: of the settings it was answered under.
         now: with its time zone.
@@ -94,8 +95,8 @@ def line_of(
         time=now,
         request_id=answer.request_id,
         key_id=key_id,
-        input_sha256=hashlib.sha256(data).hexdigest(),
-        input_bytes=len(data),
+        input_sha256=input_sha256,
+        input_bytes=input_bytes,
         model=answer.model,
         settings_sha256=settings_sha256,
         decision=answer.decision,

@@ -18,10 +18,11 @@ import numpy as np
 import onnx
 import pytest
 import uvicorn
-from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
+from starlette.types import ASGIApp
 
 from serving.app import create_app
+from serving.http_protocol import WholeBodyProtocol
 from serving.settings import ServingSettings
 from vizecg import bundle as bundles
 from vizecg import bundling, publish
@@ -166,9 +167,10 @@ def make() -> SimpleNamespace:
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[str]:
+def running(app: ASGIApp) -> Iterator[str]:
     """A real uvicorn on loopback, in a thread."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+    config = uvicorn.Config(app, http=WholeBodyProtocol, log_config=None, access_log=False, ws="none")
+    server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -184,7 +186,7 @@ def running(app: FastAPI) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[[FastAPI], AbstractContextManager[str]]:
+def serve() -> Callable[[ASGIApp], AbstractContextManager[str]]:
     """`with serve(app) as url`."""
     return running
 

@@ -202,6 +202,13 @@ def test_a_decoder_that_ended_while_it_had_nothing_to_do_costs_nobody_an_answer(
     assert apart.unpack(small_png).pixels.shape == (60, 80)
 
 
+def test_a_fault_while_a_decoder_works_gives_the_next_picture_no_pixels_of_another(decoders, small_png):
+    apart = decoders()
+    with pytest.raises(ZeroDivisionError):
+        apart.unpack(encoded(noise(30, 30), "PNG"), meanwhile=lambda: 1 / 0)
+    assert apart.unpack(small_png).pixels.shape == (60, 80)
+
+
 @pytest.mark.servers
 def test_decoders_that_end_amid_requests_cost_no_5xx_and_none_outlives_the_service(
     start_service, bundle, processes, page_png, large_png, crashing
