@@ -131,8 +131,10 @@ def promote(
             notes=notes,
         )
     nobodys_choice = automatic or version == NEWEST
-    if nobodys_choice and params.approval and (asked := _waiting(ledger, pinned, champion=champion)) is not None:
-        return _still_waiting(asked, pinned=pinned, notes=notes)
+    if nobodys_choice and params.approval:
+        for asked in waiting(settings):
+            if asked.bundle_digest == pinned.bundle_digest:
+                return _still_waiting(asked, pinned=pinned, notes=notes)
     challenger_folder = registry.fetch(pinned)
     tracking.set_alias(settings, alias=CHALLENGER, pinned=pinned)
     champion_folder, gone = _fetch_champion(registry, champion)
@@ -178,7 +180,7 @@ def approve(settings: Settings, *, version: str, actor: str, reason: str) -> Out
     _refuse_if_pending(head)
     pinned = _find(settings, version)
     champion, notes = _champion(settings, head)
-    judged = _last_judged(ledger, pinned)
+    judged = next((entry for entry in reversed(ledger.entries()) if entry.bundle_digest == pinned.bundle_digest), None)
     if judged is None or judged.state != "waiting":
         raise InputError(f"{MODEL_NAME} version {pinned.version} waits for nobody; see `vizecg models history`")
     if (champion.bundle_digest if champion else None) != judged.expected_champion:
@@ -404,19 +406,6 @@ def _decide(
         verdict=verdict,
         notes=tuple(notes),
     )
-
-
-def _last_judged(ledger: Ledger, pinned: PinnedVersion) -> Entry | None:
-    """The newest row about a bundle."""
-    return next((entry for entry in reversed(ledger.entries()) if entry.bundle_digest == pinned.bundle_digest), None)
-
-
-def _waiting(ledger: Ledger, pinned: PinnedVersion, *, champion: _Champion | None) -> Entry | None:
-    """The row by which a bundle waits for a person, if it was held against the champion of today."""
-    judged = _last_judged(ledger, pinned)
-    if judged is None or judged.state != "waiting":
-        return None
-    return judged if judged.expected_champion == (champion.bundle_digest if champion else None) else None
 
 
 def _still_waiting(asked: Entry, *, pinned: PinnedVersion, notes: Sequence[str]) -> Outcome:
