@@ -2,9 +2,7 @@
 
 import os
 import shutil
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -78,27 +76,18 @@ def test_a_run_that_is_at_work_stays_however_old_its_files_are(settings, collect
     assert folder.is_dir()
 
 
-def test_a_run_that_is_at_work_may_lose_files_while_it_is_looked_at(settings, collect):
-    """As git does, and DVC."""
-    folder, stop = folder_of_a_run(settings, "run-1"), threading.Event()
+def test_what_vanishes_while_it_is_looked_at_ends_nothing(settings, collect, monkeypatch):
+    folder, everything = folder_of_a_run(settings, "run-1"), collecting._everything
 
-    def work():
-        place = folder / "tmp" / "deeper"
-        while not stop.is_set():
-            place.mkdir(parents=True, exist_ok=True)
-            for name in "abcdefgh":
-                (place / name).touch()
-            shutil.rmtree(folder / "tmp")
+    def vanishing(top):
+        for path in everything(top):
+            if path.name == "data":
+                shutil.rmtree(path)
+            yield path
 
-    with publish.locked(folder), ThreadPoolExecutor(1) as pool:
-        working = pool.submit(work)
-        try:
-            for _ in range(100):
-                lines, _ = collect(dry_run=True)
-                assert "somebody is at work with it" in lines["run-1"]
-        finally:
-            stop.set()
-        working.result()
+    monkeypatch.setattr(collecting, "_everything", vanishing)
+    assert "gone" in collect()[0]["run-1"]
+    assert not folder.exists()
 
 
 def test_the_lock_is_looked_at_before_the_files(settings, collect, monkeypatch):
