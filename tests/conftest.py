@@ -288,7 +288,7 @@ class DaskCluster:
 
     def wait_until_named(self) -> None:
         """Wait until the scheduler can be found: it logs its address first, and writes its file after that."""
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 120
         while True:
             try:
                 json.loads(self._named.read_text())
@@ -299,7 +299,7 @@ class DaskCluster:
 
     def wait_until(self, line: str, *, times: int = 1) -> None:
         """Wait until this has been said so often."""
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 120
         while self.log.read_text().count(line) < times:
             assert time.monotonic() < deadline_s, self.log.read_text()
             time.sleep(0.05)

@@ -127,7 +127,7 @@ def test_a_worker_is_not_taken_for_its_scheduler(executor):
 @pytest.fixture
 def poor_cluster(serve_dask, tmp_path, monkeypatch):
     """A scheduler without workers, and with patience for none that ends."""
-    monkeypatch.setattr("vizecg.executors.cluster.CONNECT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("vizecg.executors.cluster.CONNECT_TIMEOUT_S", 3.0)
     with serve_dask(tmp_path, workers=0, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as cluster:
         yield cluster
 

@@ -437,6 +437,7 @@ def test_a_kill_costs_no_more_than_what_was_on_the_wire(server, archive):
     for kill in range(1, 6):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         while server.sent_bytes["ptb-xl.tar"] < kill * size / 7:
+            assert process.poll() is None
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -119,7 +119,7 @@ def test_a_second_run_in_the_same_folder_is_a_conflict(workspace):
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", "slow"]
     first = start_supervised(command, cwd=workspace, environment=os.environ, output=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not (workspace / "begun").exists():
             assert first.poll() is None
             assert time.monotonic() < deadline

@@ -75,7 +75,7 @@ def test_a_run_ends_well_when_a_server_is_away_just_when_it_is_needed(team, part
     wait_for((gates / f"waiting-{epochs}").exists, seconds=900, told=lambda: stack.log("worker"))
     back = threading.Thread(target=stack.vizecg, args=("stack", "restart", part, "--away", str(away_s)))
     back.start()
-    wait_for(lambda: f"{part} was stopped, as asked" in stack.said.read_text(), seconds=60, told=stack.said.read_text)
+    wait_for(lambda: f"{part} was stopped, as asked" in stack.said.read_text(), seconds=300, told=stack.said.read_text)
     (gates / f"go-{epochs}").touch()
     back.join()
     ended = ("Completed", "Failed", "Crashed", "Cancelled")

@@ -202,13 +202,13 @@ def test_when_every_place_is_taken_it_is_503_at_once_and_the_metrics_say_so(
 
     def slowly(*arguments, **named):
         working.release()
-        assert go_on.wait(timeout=20)
+        assert go_on.wait(timeout=60)
         return read(*arguments, **named)
 
     app = create_app(ServingSettings(bundle=bundle, state_dir=tmp_path, predictions_at_once=1, predictions_waiting=2))
     monkeypatch.setattr(Predictor, "read", slowly)
     answers = []
-    with serve(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
+    with serve(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
 
         def ask() -> None:
             with Client(url) as asking:
@@ -217,7 +217,7 @@ def test_when_every_place_is_taken_it_is_503_at_once_and_the_metrics_say_so(
         busy = [threading.Thread(target=ask) for _ in range(3)]
         for thread in busy:
             thread.start()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while "vizecg_predictions_waiting 2.0" not in client.get("/metrics").text:
             assert time.monotonic() < until
             time.sleep(0.01)

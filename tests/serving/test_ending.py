@@ -19,7 +19,7 @@ import pytest
 pytestmark = pytest.mark.servers
 
 CALLERS = 6
-END_S = 15
+END_S = 90
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_on_sigterm_everything_accepted_is_answered_and_the_process_ends_with_0(
 ):
     rng = random.Random(22)  # noqa: S311 (moments, not secrets)
     for _ in range(endings):
-        service = start_service(bundle=bundle)
+        service = start_service(bundle=bundle, drain_s=60)
         callers = Callers(service.url, page_png)
         callers.start()
         until_s = time.monotonic() + 60

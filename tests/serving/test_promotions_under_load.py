@@ -18,7 +18,7 @@ from vizecg.predictor import Predictor
 pytestmark = pytest.mark.servers
 
 PATIENCE_S = 60
-NEW_S, ROLL_BACK_S = 10, 5
+NEW_S, ROLL_BACK_S = 60, 5
 CALLERS = 2
 GOOD = 4
 

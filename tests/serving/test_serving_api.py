@@ -196,7 +196,7 @@ def test_health_answers_while_pictures_are_worked_on(api, service, page_png, mon
     healthy, read = threading.Event(), Predictor.read
 
     def wait_for_health(*arguments, **named):
-        assert healthy.wait(timeout=10)
+        assert healthy.wait(timeout=60)
         return read(*arguments, **named)
 
     monkeypatch.setattr(Predictor, "read", wait_for_health)

@@ -71,7 +71,7 @@ def test_importing_the_service_brings_nothing_of_the_training_stack():
 @pytest.mark.servers
 def test_it_answers_and_on_sigterm_finishes_what_it_accepted_and_ends_with_0(start, page_png, own_port):
     port = own_port()
-    process = start("--port", str(port))
+    process = start("--port", str(port), VIZECG_DRAIN_S="60")
     assert process.stdout.readline().startswith(f"VizECG answers at http://127.0.0.1:{port}, its API is described at")
     answers, refused = [], []
 
@@ -99,7 +99,7 @@ def test_it_answers_and_on_sigterm_finishes_what_it_accepted_and_ends_with_0(sta
     process.send_signal(signal.SIGTERM)
     for thread in asking:
         thread.join()
-    assert process.wait(timeout=15) == 0
+    assert process.wait(timeout=90) == 0
     said = process.stderr.read()
     # What had not been accepted when it stopped listening is refused, or cut off where its connection waited to be
     # accepted; everything accepted is answered.
