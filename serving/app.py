@@ -18,28 +18,35 @@ from serving.metrics import Metrics, MetricsMiddleware
 from serving.request_id import RequestIdMiddleware
 from serving.settings import ServingSettings
 from serving.shadow import Shadow
+from serving.together import Together
 from serving.upload_space import UploadSpace, UploadSpaceMiddleware
 from serving.watcher import ServedModel, Watcher, prove
 from vizecg.answer import DISCLAIMER
 
+_FIRST_ATTEMPT_S: Final = 10.0
 DESCRIPTION: Final = (
     "Diagnosis from the printed ECG image alone. "
     f"{DISCLAIMER} Errors are problem details (RFC 9457), `application/problem+json`."
 )
 
 
-def create_app(settings: ServingSettings) -> FastAPI:
+def create_app(settings: ServingSettings, *, together: Together | None = None) -> FastAPI:
     """Build one service.
 
     With `settings.bundle` that folder is served, and nothing else ever. Without,
     the service follows `settings.alias` of the registry and is ready when the
     first version has proven itself.
 
+    Args:
+        settings: of the service.
+        together: with whom it answers on one port; None: alone. Then it begins only when its first attempt at a model
+            is over: until then the others answer what comes.
+
     Raises:
         InputError: `settings.bundle` cannot be served or has a shadow, anybody could ask from other machines, answers
             must be kept and cannot be, or the largest body would find no room.
     """
-    metrics = Metrics()
+    metrics = Metrics(together)
     access = Access(settings, metrics=metrics)
     audit = AuditTrail(settings, metrics=metrics)
     space = UploadSpace(settings, metrics=metrics)
@@ -70,6 +77,10 @@ def create_app(settings: ServingSettings) -> FastAPI:
         followers = [one for one in (watcher, shadow) if one is not None]
         for one in followers:
             one.start()
+        if watcher is not None and together is not None:
+            await anyio.to_thread.run_sync(watcher.attempted.wait, _FIRST_ATTEMPT_S)
+        if together is not None and together.replaces:
+            metrics.worker_restarts.inc()
         yield
         queue.close()
         decoders.close()  # what still works is answered already: the server has waited as long as it may

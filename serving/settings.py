@@ -18,6 +18,7 @@ class ServingSettings(Settings):
 
     host: str = Field(default="127.0.0.1", description="address to listen on; loopback by default")
     port: int | None = Field(default=None, ge=0, le=65535, description="none: 8000, or the next free one")
+    workers: int = Field(default=1, ge=1, le=64, description="processes that answer on the port")
     alias: str = Field(default=CHAMPION, description="which alias of the registered model is served")
     poll_s: float = Field(default=3.0, gt=0, description="how often the registry is asked what the alias means")
     retry_limit_s: float = Field(default=60.0, gt=0, description="longest pause between attempts at a broken version")

@@ -117,6 +117,8 @@ class Watcher:
         self._registry = Registry(settings)
         self._previous: Served | None = None
         self._back_off = BackOff(first_s=settings.poll_s, limit_s=settings.retry_limit_s)
+        self.attempted = threading.Event()
+        """Set when the first attempt is over, whatever came of it."""
         self._ended = threading.Event()
         # A daemon, for a download that hangs must not keep a drained service from ending.
         self._thread = threading.Thread(target=self._follow, name="vizecg-watcher", daemon=True)
@@ -160,6 +162,7 @@ class Watcher:
             except Exception:  # this thread must outlive every surprise, or the service would silently stop following
                 log.exception("could not follow the alias")
                 self._model.failed("an unforeseen fault, see the log", reason="an unforeseen fault")
+            self.attempted.set()
             self._ended.wait(self._settings.poll_s)
 
     def _take(self, pinned: PinnedVersion) -> None:

@@ -273,11 +273,12 @@ def evaluate_images(
 @cli.command()
 @click.option("--host", help="Default: 127.0.0.1.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Default: 8000, or the next free one.")
-def serve(host: str | None, port: int | None) -> None:
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer on the port. Default: 1.")
+def serve(host: str | None, port: int | None, workers: int | None) -> None:
     """Answer over HTTP with the champion, and follow its promotions."""
     from serving import main as serve_main
 
-    serve_main(host=host, port=port)
+    serve_main(host=host, port=port, workers=workers)
 
 
 KEYS_FILE = click.option(

@@ -232,6 +232,7 @@ class ServiceProcess:
     def __init__(self, folder: Path, *, port: int, **settings: object) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
+        self.state = folder / "state"
         self._log = folder / "service.log"
         variables = {f"VIZECG_{name.upper()}": str(value) for name, value in settings.items()}
         with self._log.open("w") as log:
@@ -239,7 +240,7 @@ class ServiceProcess:
                 [sys.executable, "-m", "vizecg", "serve", "--port", str(self.port)],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env={**os.environ, "VIZECG_STATE_DIR": str(folder / "state"), **variables},
+                env={**os.environ, "VIZECG_STATE_DIR": str(self.state), **variables},
             )
 
     @property
