@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.together import forget_gauges
 from vizecg import auditing, chain
 from vizecg.collecting import survey
 from vizecg.monitoring.window import read_window
@@ -258,20 +259,25 @@ metrics = Metrics(together)
 for version in sys.argv[3:]:
     metrics.serves(SimpleNamespace(name="m", version=version, bundle_digest="d" + version))
     metrics.shadows(None)
+    metrics.model_loads.labels("ok").inc()
 print(metrics.text().decode())
 """
 
 
-def test_a_model_is_named_as_long_as_any_worker_answers_with_it(tmp_path):
-    def told(*arguments: str) -> set[str]:
+def test_a_model_is_named_as_long_as_a_worker_answers_with_it_and_counts_for_ever(tmp_path):
+    def told(*arguments: str) -> tuple[set[str], int]:
         done = subprocess.run(
             [sys.executable, "-c", COUNTING, tmp_path, *arguments], capture_output=True, text=True, check=True
         )
-        return {*re.findall(r'vizecg_model_info\{.*version="(\w+)"\} 1\.0', done.stdout)}
+        (loads,) = re.findall(r'^vizecg_model_loads_total\{outcome="ok"\} (\d+)', done.stdout, flags=re.MULTILINE)
+        return {*re.findall(r'vizecg_model_info\{.*version="(\w+)"\} 1\.0', done.stdout)}, int(loads)
 
-    assert told("0", "1") == {"1"}
-    assert told("1", "1", "2") == {"1", "2"}
-    assert told("0", "1", "2") == {"2"}
+    assert told("0", "1") == ({"1"}, 1)
+    assert told("1", "1", "2") == ({"1", "2"}, 3)
+    assert told("0", "1", "2") == ({"2"}, 5)
+    assert told("1", "3") == ({"2", "3"}, 6)
+    forget_gauges(tmp_path, place=1)  # which has ended
+    assert told("0", "2") == ({"2"}, 7)
 
 
 def test_two_services_with_one_state_folder_count_apart(start_two, bundle, page_png, tmp_path):
@@ -282,7 +288,9 @@ def test_two_services_with_one_state_folder_count_apart(start_two, bundle, page_
     assert counted == [3, 0]
 
 
-def test_workers_follow_a_promotion(start_two, mlflow_server, bundle, second_bundle):
+def test_workers_follow_a_promotion_and_one_that_comes_back_refuses_nothing(
+    start_two, mlflow_server, bundle, second_bundle, page_png
+):
     first, second = mlflow_server.register(bundle), mlflow_server.register(second_bundle)
     mlflow_server.promote(first)
     service = start_two(tracking_uri=mlflow_server.settings.tracking_uri, poll_s=0.2)
@@ -296,3 +304,10 @@ def test_workers_follow_a_promotion(start_two, mlflow_server, bundle, second_bun
     until(lambda: [f'version="{second}"' in name for name in served()] == [True])
     assert metrics_of(service)['vizecg_model_loads_total{outcome="ok"}'] == 4
     assert metrics_of(service)['vizecg_model_loads_total{outcome="failed"}'] == 0
+    os.kill(min(workers_of(service)), signal.SIGKILL)
+    statuses, until_s = [], time.monotonic() + PATIENCE_S
+    while metrics_of(service)["vizecg_worker_restarts_total"] == 0 or len(statuses) < 10:
+        reply = httpx.post(f"{service.url}/v1/predict", content=page_png, trust_env=False, timeout=PATIENCE_S)
+        statuses.append(reply.status_code)
+        assert time.monotonic() < until_s, service.said()
+    assert set(statuses) == {200}
