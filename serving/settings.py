@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
@@ -97,4 +97,5 @@ def read_settings(**given: object) -> ServingSettings:
     Raises:
         InputError: a value is not allowed.
     """
-    return ServingSettings(**{name: value for name, value in given.items() if value is not None})
+    known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return ServingSettings(**known)

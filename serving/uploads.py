@@ -8,7 +8,6 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from serving.http_protocol import whole_body
 from serving.problems import ProblemError
 from serving.upload_space import FORM_OVERHEAD_BYTES, make_room
 from vizecg.intake import READ
@@ -31,7 +30,7 @@ async def read_picture(request: Request, *, max_bytes: int) -> bytes:
     if is_form:
         data = (await _read_form(chunks, _Form(), boundary=options.get(b"boundary", b""))).file()
     else:
-        data = await _joined(chunks)
+        data = b"".join([chunk async for chunk in chunks])
     if len(data) > max_bytes:
         raise _too_large(len(data), max_bytes)
     if not data:
@@ -51,7 +50,7 @@ async def read_bytes(request: Request, *, max_bytes: int, what: str) -> bytes:
         ProblemError: 413 too large, 503 no room.
     """
     chunks = _counted(request, limit=max_bytes, max_bytes=max_bytes, what=what)
-    return await _joined(chunks)
+    return b"".join([chunk async for chunk in chunks])
 
 
 async def read_pictures(
@@ -184,20 +183,13 @@ async def _read_form(chunks: AsyncIterator[bytes], form: _Form, *, boundary: byt
     return form
 
 
-async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
-    pieces = [chunk async for chunk in chunks]
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
 async def _counted(request: Request, *, limit: int, max_bytes: int, what: str = "picture") -> AsyncIterator[bytes]:
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) <= limit:
-        make_room(request, body_bytes=int(declared[:20]))
-    if declared.isdecimal() and int(declared[:20]) > limit:
-        raise _too_large(int(declared[:20]), max_bytes, what=what)
-    if declared and (whole := await whole_body(request.scope)) is not None:
-        yield whole
-        return
+    if declared.isdecimal():
+        announced = int(declared[:20])
+        if announced > limit:
+            raise _too_large(announced, max_bytes, what=what)
+        make_room(request, body_bytes=announced)
     received = 0
     async for chunk in request.stream():
         received += len(chunk)

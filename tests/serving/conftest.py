@@ -22,7 +22,6 @@ from onnx import TensorProto, helper, numpy_helper
 from starlette.types import ASGIApp
 
 from serving.app import create_app
-from serving.http_protocol import WholeBodyProtocol
 from serving.settings import ServingSettings
 from vizecg import bundle as bundles
 from vizecg import bundling, publish
@@ -169,7 +168,7 @@ def make() -> SimpleNamespace:
 @contextmanager
 def running(app: ASGIApp) -> Iterator[str]:
     """A real uvicorn on loopback, in a thread."""
-    config = uvicorn.Config(app, http=WholeBodyProtocol, log_config=None, access_log=False, ws="none")
+    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -108,9 +108,9 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; holds nothing of a patient."""
-        return json.loads(
-            json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self), "wants_training": self.wants_training})
-        )  # type: ignore[no-any-return]
+        content = {"schema_version": SCHEMA_VERSION, **asdict(self), "wants_training": self.wants_training}
+        plain: dict[str, Any] = json.loads(json.dumps(content))
+        return plain
 
 
 def watch(

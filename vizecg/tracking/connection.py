@@ -70,15 +70,17 @@ def asking(settings: Settings) -> Iterator[None]:
     import sqlalchemy.exc
     from mlflow.exceptions import MlflowException
 
+    of_stores = errors_of_stores()
+    known: tuple[type[Exception], ...] = (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, *of_stores)
     try:
         yield
-    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, *errors_of_stores()) as error:
+    except known as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         silent = "API request to" in said and "failed with exception" in said
         # MLflow's own words may hold the address too.
         what = "does not answer" if silent else f"refuses ({shown(said).rstrip('.')[:300]})"
         # A server that is starting or has lost its store says 5xx; a connection that broke has no number of its own.
-        broke = (isinstance(error, OSError) and error.errno is None) or isinstance(error, errors_of_stores())
+        broke = (isinstance(error, OSError) and error.errno is None) or isinstance(error, of_stores)
         kind = TrackingAway if silent or broke or _SERVER_ERROR.search(said) else TrackingUnavailable
         raise kind(
             f"MLflow at {shown(settings.tracking_uri)} {what}; start it, or set VIZECG_TRACKING_URI to one that works"
