@@ -372,7 +372,7 @@ class Checkout:
         """Run a command in it; `environment` comes on top of its own."""
         everything = self.environment | (environment or {})
         done = subprocess.run(
-            command, cwd=self.folder, env=everything, capture_output=True, text=True, check=False, timeout=300
+            command, cwd=self.folder, env=everything, capture_output=True, text=True, check=False, timeout=1200
         )
         assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done

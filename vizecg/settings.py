@@ -51,14 +51,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="VIZECG_", frozen=True, extra="ignore")
 
-    def __init__(self, **given: Any) -> None:  # noqa: ANN401 (whatever a field takes)
-        try:
-            super().__init__(**given)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            name = "_".join(map(str, fault["loc"])).upper()
-            raise InputError(f"VIZECG_{name} is {fault['input']!r}: {fault['msg'].lower()}") from None
-
     state_dir: Path = Field(default_factory=_state_dir)
     tracking_uri: str = Field(
         default_factory=lambda data: f"sqlite:///{data['state_dir'] / 'mlflow.db'}",
@@ -87,6 +79,14 @@ class Settings(BaseSettings):
     shadow_dir: Path | None = Field(
         default=None, description="what champion and challenger said of the same pictures; none: in the state folder"
     )
+
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401 (whatever a field takes)
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            name = "_".join(map(str, fault["loc"])).upper()
+            raise InputError(f"VIZECG_{name} is {fault['input']!r}: {fault['msg'].lower()}") from None
 
     @property
     def shadow_folder(self) -> Path:
