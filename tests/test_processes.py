@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import socket
 
 import numpy as np
 import pytest
@@ -85,16 +84,13 @@ def member(rank, port, recipe, folder, killed_at):
     )
 
 
-def trained_by_two(recipe, folder, *, killed_at=None):
+def trained_by_two(recipe, folder, *, port, killed_at=None):
     """What each process has in the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     team = [CONTEXT.Process(target=member, args=(rank, port, recipe, folder, killed_at)) for rank in range(PROCESSES)]
     for process in team:
         process.start()
     for process in team:
-        process.join(120)
+        process.join(300)
         assert process.exitcode == 0
     return [torch.load(path, weights_only=True) for path in sorted(folder.glob("[01].pt"))]
 
@@ -103,8 +99,8 @@ def agree(one, other):
     return all(torch.equal(value, other["state"][name]) for name, value in one["state"].items())
 
 
-def test_two_processes_learn_what_one_learns_in_two_micro_batches(tmp_path):
-    one, other = trained_by_two(RECIPE, tmp_path)
+def test_two_processes_learn_what_one_learns_in_two_micro_batches(tmp_path, own_port):
+    one, other = trained_by_two(RECIPE, tmp_path, port=own_port())
     assert agree(one, other)
     assert (one["told"], other["told"]) == (2, 0)
     alone = train(made_up(), RECIPE.model_copy(update={"accumulate": 2}), seed=0)
@@ -118,8 +114,8 @@ def test_two_processes_learn_what_one_learns_in_two_micro_batches(tmp_path):
         assert mine == pytest.approx(theirs.losses, rel=1e-4)
 
 
-def test_two_processes_teach_and_learn_from_the_same_teachers(tmp_path):
-    one, other = trained_by_two(RECIPE.model_copy(update={"schedule": "frozen"}), tmp_path)
+def test_two_processes_teach_and_learn_from_the_same_teachers(tmp_path, own_port):
+    one, other = trained_by_two(RECIPE.model_copy(update={"schedule": "frozen"}), tmp_path, port=own_port())
     assert agree(one, other)
     assert one["auroc"] == other["auroc"]
     assert one["teacher_auroc"] == other["teacher_auroc"]
@@ -127,15 +123,15 @@ def test_two_processes_teach_and_learn_from_the_same_teachers(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_stopped_within_an_epoch_end_with_the_same_tensors(tmp_path):
+def test_two_processes_stopped_within_an_epoch_end_with_the_same_tensors(tmp_path, own_port):
     dropping = RECIPE.model_copy(
         update={"checkpoint_every_steps": 1, "model": RECIPE.model.model_copy(update={"dropout": 0.3})}
     )
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
-    whole = trained_by_two(dropping, tmp_path / "whole")
-    assert trained_by_two(dropping, tmp_path / "cut", killed_at=2) == []
-    resumed = trained_by_two(dropping, tmp_path / "cut")
+    whole = trained_by_two(dropping, tmp_path / "whole", port=own_port())
+    assert trained_by_two(dropping, tmp_path / "cut", port=own_port(), killed_at=2) == []
+    resumed = trained_by_two(dropping, tmp_path / "cut", port=own_port())
     assert all(torch.equal(value, whole[0]["state"][name]) for name, value in resumed[0]["state"].items())
     assert resumed[0]["losses"] == whole[0]["losses"]
 
