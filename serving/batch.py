@@ -44,13 +44,7 @@ async def predict_batch(request: Request, service: TheService) -> BatchAnswer:
     """One picture that cannot be read fails none of the others; each has a name of its own, `REQUEST-ID.INDEX`."""
     served = ready_model(service)  # one model for all of them
     service.queue.refuse_if_full()
-    settings = service.settings
-    pictures = await read_pictures(
-        request,
-        max_bytes=settings.max_body_bytes,
-        most=settings.max_batch_files,
-        max_total_bytes=settings.max_batch_bytes,
-    )
+    pictures = await read_pictures(request, settings=service.settings)
     service.access.spend(key_of(request), cost=len(pictures) - 1)  # the first was counted at the door
     name = request_id_of(request)[:_LONGEST_NAME]
     # One after the other, so that requests of others are answered between them.

@@ -55,7 +55,7 @@ async def explain(request: Request, service: TheService, labels: Labels = None) 
     served = ready_model(service)
     asked = _asked(labels, classes=served.predictor.operating_point.classes)
     service.queue.refuse_if_full()
-    data = await read_picture(request, max_bytes=service.settings.max_body_bytes)
+    data = await read_picture(request, settings=service.settings)
     reading = await read_and_kept(request, service, served, data)
     draw = _parts if preferred(request, offered=(PNG, JSON)) == JSON else _sheet
     codes = explanation.drawn_labels(reading.answer, asked=asked)

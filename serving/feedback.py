@@ -68,7 +68,9 @@ async def confirm(request: Request, service: TheService) -> Feedback:
     The service keeps no answers, so whether a request id was ever answered is for the reader to find out.
     """
     served = ready_model(service)
-    confirmed = _parsed(await read_bytes(request, max_bytes=_MOST_BYTES, what="feedback"))
+    confirmed = _parsed(
+        await read_bytes(request, max_bytes=_MOST_BYTES, within_s=service.settings.body_s, what="feedback")
+    )
     _check_codes(confirmed.labels, classes=served.predictor.operating_point.classes)
     entry = Feedback(
         request_id=confirmed.request_id,

@@ -29,6 +29,7 @@ _ISSUES: Final = {
     401: "login",
     403: "forbidden",
     404: "not-found",
+    408: "timeout",
     413: "too-long",
     415: "not-supported",
     422: "required",

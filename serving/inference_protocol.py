@@ -63,6 +63,7 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     for status, description, detail in (
         (400, "Not a request of this protocol, or a picture that cannot be read", "picture 0: the PNG file is broken"),
         (404, "No such model or version", "there is no model 'resnet'"),
+        (408, "The body took too long", "the request did not arrive within 120 s"),
         (413, "Too much", "the request holds 40 pictures, at most 32 are allowed"),
         (503, "No model yet; see Retry-After", "no model is ready"),
     )
@@ -202,7 +203,8 @@ def _named(service: Service, name: str, version: str | None) -> Served:
 async def _read(request: Request, service: Service) -> InferRequest:
     if "inference-header-content-length" in request.headers:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "binary tensor data is not supported; send base64 in `data`")
-    body = await read_bytes(request, max_bytes=service.settings.max_batch_bytes, what="request")
+    settings = service.settings
+    body = await read_bytes(request, max_bytes=settings.max_batch_bytes, within_s=settings.body_s, what="request")
     try:
         return InferRequest.model_validate_json(body)
     except ValidationError as error:

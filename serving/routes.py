@@ -70,6 +70,7 @@ ACCESS_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 }
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: refusal("The bytes cannot be read", "the picture ends early", HTTPStatus.BAD_REQUEST),
+    408: refusal("The body took too long", "the picture did not arrive within 120 s", HTTPStatus.REQUEST_TIMEOUT),
     413: refusal("Too many bytes or pixels", "the picture is too large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     415: refusal("Not a kind of picture that is read", f"not a {READ} file", HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     422: refusal(
@@ -125,7 +126,7 @@ async def predict(request: Request, service: TheService) -> Answer | Response:
     """
     served = ready_model(service)  # held from here on: a swap meanwhile does not mix two models in one answer
     service.queue.refuse_if_full()
-    data = await read_picture(request, max_bytes=service.settings.max_body_bytes)
+    data = await read_picture(request, settings=service.settings)
     answer = (await read_and_kept(request, service, served, data)).answer
     if preferred(request, offered=("application/json", fhir.MEDIA_TYPE)) == fhir.MEDIA_TYPE:
         return JSONResponse(fhir.report(answer), media_type=fhir.MEDIA_TYPE)

@@ -36,6 +36,7 @@ class ServingSettings(Settings):
     )
     decode_cpu_s: float = Field(default=8.0, gt=0, description="time on the CPU of unpacking one picture")
     decode_wall_s: float = Field(default=20.0, gt=0, description="time on the clock of unpacking one picture")
+    body_s: float = Field(default=120.0, gt=0, description="how long the body of a request may take to arrive")
     api_keys_file: Path | None = Field(
         default=None, description="who may ask (`vizecg keys new`); none: anybody on this machine, and nobody else"
     )

@@ -1,6 +1,8 @@
 """The bytes of a picture out of a request: counted while they arrive, kept in memory, never trusted by name or type."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 
@@ -9,6 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from serving.problems import ProblemError
+from serving.settings import ServingSettings
 from serving.upload_space import FORM_OVERHEAD_BYTES, make_room
 from vizecg.intake import READ
 
@@ -17,20 +20,23 @@ _MAX_PARTS: Final = 8
 _MAX_BOUNDARY: Final = 70  # RFC 2046, section 5.1.1
 
 
-async def read_picture(request: Request, *, max_bytes: int) -> bytes:
+async def read_picture(request: Request, *, settings: ServingSettings) -> bytes:
     """Take the picture from a multipart form's field `file`, or else from the body itself.
 
     Raises:
-        ProblemError: 413 too large, 400 no whole form although declared as one, 422 nothing sent, 503 no room.
+        ProblemError: 413 too large, 408 too slow, 400 no whole form although declared as one, 422 nothing sent,
+            503 no room.
     """
+    max_bytes = settings.max_body_bytes
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     is_form = kind == b"multipart/form-data"
     limit = max_bytes + FORM_OVERHEAD_BYTES if is_form else max_bytes
     chunks = _counted(request, limit=limit, max_bytes=max_bytes)
-    if is_form:
-        data = (await _read_form(chunks, _Form(), boundary=options.get(b"boundary", b""))).file()
-    else:
-        data = b"".join([chunk async for chunk in chunks])
+    async with _in_time(settings.body_s, what="picture"):
+        if is_form:
+            data = (await _read_form(chunks, _Form(), boundary=options.get(b"boundary", b""))).file()
+        else:
+            data = b"".join([chunk async for chunk in chunks])
     if len(data) > max_bytes:
         raise _too_large(len(data), max_bytes)
     if not data:
@@ -43,30 +49,27 @@ async def read_picture(request: Request, *, max_bytes: int) -> bytes:
     return data
 
 
-async def read_bytes(request: Request, *, max_bytes: int, what: str) -> bytes:
+async def read_bytes(request: Request, *, max_bytes: int, within_s: float, what: str) -> bytes:
     """Take the body as it is.
 
     Raises:
-        ProblemError: 413 too large, 503 no room.
+        ProblemError: 413 too large, 408 too slow, 503 no room.
     """
     chunks = _counted(request, limit=max_bytes, max_bytes=max_bytes, what=what)
-    return b"".join([chunk async for chunk in chunks])
+    async with _in_time(within_s, what=what):
+        return b"".join([chunk async for chunk in chunks])
 
 
-async def read_pictures(
-    request: Request, *, max_bytes: int, most: int, max_total_bytes: int
-) -> list[bytes | ProblemError]:
+async def read_pictures(request: Request, *, settings: ServingSettings) -> list[bytes | ProblemError]:
     """Take every file of a multipart form's field `file`, in their order; one that is empty or too large is a problem.
 
-    Args:
-        request: with a form.
-        max_bytes: of one file; what is beyond is not kept.
-        most: files in one form.
-        max_total_bytes: of the whole form.
+    Of a file that is too large, what is beyond is not kept.
 
     Raises:
-        ProblemError: 413 too many bytes or files, 400 no whole form, 415 no form, 422 no file, 503 no room.
+        ProblemError: 413 too many bytes or files, 408 too slow, 400 no whole form, 415 no form, 422 no file,
+            503 no room.
     """
+    max_bytes, most, max_total_bytes = settings.max_body_bytes, settings.max_batch_files, settings.max_batch_bytes
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data":
         raise ProblemError(
@@ -77,7 +80,8 @@ async def read_pictures(
         )
     chunks = _counted(request, limit=max_total_bytes, max_bytes=max_total_bytes, what="batch")
     form = _Form(most_parts=most + _MAX_PARTS, most_bytes=max_bytes + 1)
-    files = (await _read_form(chunks, form, boundary=options.get(b"boundary", b""))).files()
+    async with _in_time(settings.body_s, what="batch"):
+        files = (await _read_form(chunks, form, boundary=options.get(b"boundary", b""))).files()
     if not files:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the form has no file in a field {FIELD!r}", got=0)
     if len(files) > most:
@@ -181,6 +185,19 @@ async def _read_form(chunks: AsyncIterator[bytes], form: _Form, *, boundary: byt
     if not form.whole:
         raise _unreadable("it ends before its last boundary")
     return form
+
+
+@asynccontextmanager
+async def _in_time(within_s: float, *, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(within_s):
+            yield
+    except TimeoutError:
+        raise ProblemError(
+            HTTPStatus.REQUEST_TIMEOUT,
+            f"the {what} did not arrive within {within_s:g} s",
+            headers={"Connection": "close"},  # what comes now is no request
+        ) from None
 
 
 async def _counted(request: Request, *, limit: int, max_bytes: int, what: str = "picture") -> AsyncIterator[bytes]:

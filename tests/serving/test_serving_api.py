@@ -235,7 +235,7 @@ def test_the_document_of_the_api_describes_bodies_replies_and_errors_with_exampl
     document = api.get("/openapi.json").json()
     predict = document["paths"]["/v1/predict"]["post"]
     assert {"multipart/form-data", "image/png", "image/jpeg"} <= predict["requestBody"]["content"].keys()
-    assert {"200", "400", "401", "403", "413", "415", "422", "429", "503"} == predict["responses"].keys()
+    assert {"200", "400", "401", "403", "408", "413", "415", "422", "429", "503"} == predict["responses"].keys()
     example = predict["responses"]["200"]["content"]["application/json"]["example"]
     assert Answer.model_validate(example).decision == "ok"
     assert predict["responses"]["413"]["content"].keys() == {PROBLEM}
