@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -200,8 +200,11 @@ def service(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def decoders_of(process: int) -> list[int]:
     """The processes that unpack pictures for one that runs."""
-    tasks = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split() if is_decoder(int(child))]
+    found = []
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has ended meanwhile
+            found += [child for child in map(int, children.read_text().split()) if is_decoder(child)]
+    return found
 
 
 def is_decoder(process: int) -> bool:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -53,8 +54,13 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def workers_of(service) -> set[int]:
-    children = [int(child) for child in Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()]
-    return {child for child in children if b"serving.worker" in Path(f"/proc/{child}/cmdline").read_bytes()}
+    children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
+    found = set()
+    for child in map(int, children):
+        with suppress(OSError):  # it has ended meanwhile
+            if b"serving.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.add(child)
+    return found
 
 
 def audit_of(service) -> Path:
@@ -302,7 +308,7 @@ def test_workers_follow_a_promotion_and_one_that_comes_back_refuses_nothing(
     assert metrics_of(service)["vizecg_ready"] == 1
     mlflow_server.promote(second)
     until(lambda: [f'version="{second}"' in name for name in served()] == [True])
-    assert metrics_of(service)['vizecg_model_loads_total{outcome="ok"}'] == 4
+    until(lambda: metrics_of(service)['vizecg_model_loads_total{outcome="ok"}'] == 4)  # counted when it has been taken
     assert metrics_of(service)['vizecg_model_loads_total{outcome="failed"}'] == 0
     os.kill(min(workers_of(service)), signal.SIGKILL)
     statuses, until_s = [], time.monotonic() + PATIENCE_S
