@@ -125,7 +125,6 @@ def _download(settings: Settings, pinned: PinnedVersion, *, scratch: Path) -> di
     if pinned.run_id is None:
         return {}
     mlflow = tracking.client(settings)
-    away: tuple[type[Exception], ...] = (MlflowException, OSError, *errors_of_stores())
     try:
         # Versions of before have them without a folder of their own, and there the first of a training.
         listed = mlflow.list_artifacts(pinned.run_id, place_of(pinned.bundle_digest)) or [
@@ -133,7 +132,7 @@ def _download(settings: Settings, pinned: PinnedVersion, *, scratch: Path) -> di
         ]
         names = [entry.path for entry in listed]
         return {Path(name).name: Path(mlflow.download_artifacts(pinned.run_id, name, str(scratch))) for name in names}
-    except away as error:
+    except errors_of_stores(MlflowException, OSError) as error:
         raise InputError(
             f"the files of the run of version {pinned.version} cannot be had from MLflow at "
             f"{shown(settings.tracking_uri)} ({type(error).__name__})"

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import re
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -70,31 +71,29 @@ def asking(settings: Settings) -> Iterator[None]:
     import sqlalchemy.exc
     from mlflow.exceptions import MlflowException
 
-    of_stores = errors_of_stores()
-    known: tuple[type[Exception], ...] = (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, *of_stores)
     try:
         yield
-    except known as error:
+    except errors_of_stores(MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         silent = "API request to" in said and "failed with exception" in said
         # MLflow's own words may hold the address too.
         what = "does not answer" if silent else f"refuses ({shown(said).rstrip('.')[:300]})"
         # A server that is starting or has lost its store says 5xx; a connection that broke has no number of its own.
-        broke = (isinstance(error, OSError) and error.errno is None) or isinstance(error, of_stores)
+        broke = (isinstance(error, OSError) and error.errno is None) or isinstance(error, errors_of_stores())
         kind = TrackingAway if silent or broke or _SERVER_ERROR.search(said) else TrackingUnavailable
         raise kind(
             f"MLflow at {shown(settings.tracking_uri)} {what}; start it, or set VIZECG_TRACKING_URI to one that works"
         ) from error
 
 
-def errors_of_stores() -> tuple[type[Exception], ...]:
-    """What the client of an S3 store raises where MLflow's lets it through; nothing where there is none."""
-    try:
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
-    except ImportError:
-        return ()
-    return Boto3Error, BotoCoreError, ClientError
+def errors_of_stores(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What the client of an S3 store raises where MLflow's lets it through, beside others; else those alone."""
+    if "boto3" not in sys.modules:  # what nobody has imported has raised nothing, and importing it takes seconds
+        return others
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return *others, Boto3Error, BotoCoreError, ClientError
 
 
 def ensure_experiment(mlflow: "MlflowClient", settings: Settings) -> str:

@@ -239,13 +239,12 @@ def _is_whole(settings: Settings, source: str, *, digest: str) -> bool:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    known: tuple[type[Exception], ...] = (MlflowException, OSError, InputError, *errors_of_stores())
     uris = {"tracking_uri": settings.tracking_uri, "registry_uri": settings.tracking_uri}
     with tempfile.TemporaryDirectory() as scratch:
         try:
             got = download_artifacts(artifact_uri=f"{source}/{BUNDLE_FOLDER}", dst_path=scratch, **uris)
             return bundles.read(Path(got))[0] == digest
-        except known:
+        except errors_of_stores(MlflowException, OSError, InputError):
             return False
 
 
