@@ -70,6 +70,7 @@ def test_rivals_are_compared_by_command_and_by_flow_and_mlflow_has_the_table(che
     assert shown["macro/auroc_low"] <= shown["macro/auroc"] <= shown["macro/auroc_high"]
 
 
+@pytest.mark.slow  # by a stage of the pipeline: test_stages; on the command line: test_cli
 def test_a_comparison_by_flow_that_meets_another_is_a_conflict(checkout):
     answers = checkout.folder / "reports" / CACHE_NAME
     with publish.locked(answers):

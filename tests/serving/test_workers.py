@@ -234,6 +234,7 @@ def test_a_worker_that_cannot_start_ends_all_with_one_sentence(tmp_path):
     assert (done.stderr.count("\n"), done.stdout) == (1, "")
 
 
+@pytest.mark.slow  # one that dies and can start again is in the test of the killed worker
 def test_one_that_cannot_start_again_leaves_the_others_at_work_and_is_tried_again(
     start_two, bundle, page_png, tmp_path
 ):
@@ -286,6 +287,7 @@ def test_a_model_is_named_as_long_as_a_worker_answers_with_it_and_counts_for_eve
     assert told("0", "2") == ({"2"}, 7)
 
 
+@pytest.mark.slow
 def test_two_services_with_one_state_folder_count_apart(start_two, bundle, page_png, tmp_path):
     services = [start_two(bundle=bundle, state_dir=tmp_path) for _ in range(2)]
     for _ in range(3):
