@@ -13,6 +13,8 @@ from prometheus_client import values
 from vizecg.errors import Conflict, InputError
 from vizecg.publish import locked
 
+BEGUN: Final = b"+"
+"""What a worker tells its supervisor once it answers; anything else is why it cannot."""
 _MOST_SERVICES: Final = 100
 
 

@@ -12,10 +12,9 @@ from typing import Final
 
 from serving.server import answer
 from serving.settings import ServingSettings
-from serving.together import Together
+from serving.together import BEGUN, Together
 from vizecg.errors import VizecgError
 
-BEGUN: Final = b"+"
 _STDIN: Final = 0
 
 

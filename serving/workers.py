@@ -23,12 +23,11 @@ from serving.access import refuse_open_doors
 from serving.listening import greeting, listen
 from serving.logs import log_to_stderr
 from serving.settings import ServingSettings
-from serving.together import counting_folder, forget_gauges
+from serving.together import BEGUN, counting_folder, forget_gauges
 from vizecg.errors import InputError
 
 log = logging.getLogger("vizecg.serving")
 
-BEGUN: Final = b"+"
 _LOOK_S: Final = 0.1
 # Beyond VIZECG_DRAIN_S, for what a worker does when the last request is answered: its threads may be downloading.
 _MORE_THAN_DRAIN_S: Final = 4.0
