@@ -123,6 +123,24 @@ def test_nobody_learns_from_a_patient_it_is_asked_about(record_set, page_set, mo
         assert recipe.select == "last", "an epoch chosen on the fold would have looked at it"
 
 
+def test_folds_left_out_together_are_scored_by_one_network_that_has_seen_none_of_them(
+    record_set, page_set, monkeypatch, tmp_path
+):
+    seen = watched(monkeypatch)
+    how = {"page_set": page_set, "recipe": SMALL, "seed": 5, "folds": FOLDS, "cache": tmp_path}
+    said = out_of_fold(record_set, held_out=2, **how)
+    folds = record_set.table["fold"].to_numpy()
+    assert [set(folds[data.training_rows]) for data, _ in seen] == [{3}, {1, 2}]
+    assert said.folds.tolist() == folds.tolist()
+    assert dict(zip(said.folds.tolist(), said.networks.tolist(), strict=True)) == {1: 1, 2: 1, 3: 3}
+    decided = decide(said, min_positives=1)
+    assert len(np.unique(decided.thresholds[folds < 3], axis=0)) == 1, "one network has one operating point"
+    monkeypatch.setattr(training, "train", None)
+    heard = []
+    out_of_fold(record_set, held_out=2, on_part=lambda part, done: heard.append((part, done)), **how)
+    assert heard == [((1, 2), True), ((3,), True)]
+
+
 def test_what_was_trained_is_not_trained_again(said, record_set, page_set, cache, monkeypatch):
     monkeypatch.setattr(training, "train", None)
     heard = []
@@ -133,10 +151,10 @@ def test_what_was_trained_is_not_trained_again(said, record_set, page_set, cache
         seed=5,
         folds=FOLDS,
         cache=cache,
-        on_fold=lambda fold, done: heard.append((fold, done)),
+        on_part=lambda part, done: heard.append((part, done)),
     )
     assert np.array_equal(again.logits, said.logits)
-    assert heard == [(1, True), (2, True), (3, True)]
+    assert heard == [((1,), True), ((2,), True), ((3,), True)]
 
 
 def test_another_seed_or_recipe_is_another_training(said, record_set, page_set, cache, monkeypatch):
@@ -258,6 +276,7 @@ def made_up(seed=0, records=300, skill=1.5, folds=FOLDS):
     return OutOfFold(
         rows=np.arange(records),
         folds=np.resize(np.asarray(folds), records),
+        networks=np.resize(np.asarray(folds), records),
         labels=labels,
         logits=(rng.normal(size=(records, 5)) + skill * (labels - 0.5)).astype(np.float32),
         codes=CODES,
@@ -271,7 +290,7 @@ def test_labels_of_a_fold_move_neither_its_probabilities_nor_its_thresholds():
     flipped[inside] = 1 - flipped[inside]
     one = decide(answers, min_positives=10)
     other = decide(
-        OutOfFold(rows=answers.rows, folds=answers.folds, labels=flipped, logits=answers.logits, codes=CODES),
+        replace(answers, labels=flipped),
         min_positives=10,
     )
     assert np.array_equal(one.probabilities[inside], other.probabilities[inside])
@@ -423,6 +442,12 @@ def test_a_name_with_a_bar_does_not_break_the_table(contest, tmp_path):
     assert r"| a \| b | page |" in markdown(content)
 
 
+def test_the_table_says_how_many_folds_were_left_out_together(contest, tmp_path):
+    params = PARAMS.model_copy(update={"held_out": 2})
+    content = write(tmp_path, contest, params=params, record_set=Patients(300), page_set=Patients(300))
+    assert "records, folds 1 to 3, 2 at a time. Out of fold" in markdown(content)
+
+
 def test_contenders_that_answered_other_records_are_not_compared():
     answers = {"ours": answers_of("ours", made_up()), "chance": answers_of("chance", made_up(records=200))}
     with pytest.raises(InputError, match=r"contender 'chance' answered other records"):
@@ -465,6 +490,7 @@ def test_a_change_that_cannot_be_made_is_refused(changes, message):
         ({"challenger": "nobody"}, r"challenger 'nobody' is no contender"),
         ({"folds": (1, 11)}, r"folds must be distinct and from 1 to 10"),
         ({"folds": (1, 1)}, r"folds must be distinct and from 1 to 10"),
+        ({"held_out": 3}, r"held_out 3 of 3 folds leaves none to learn from"),
         ({"seeds": (7, 7)}, r"seeds must be distinct"),
         ({"other_pages": [{"style": "standard"}]}, r"camera\n  Field required"),
         ({"resamples": 200}, r"20 differences corrected for their number need 800 resamples or more"),

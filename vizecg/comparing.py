@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from vizecg.config import Section
 from vizecg.errors import InputError
-from vizecg.out_of_fold import Decided, Labels, OutOfFold, decide, out_of_fold
+from vizecg.out_of_fold import Decided, Labels, OutOfFold, Part, decide, out_of_fold, parts_of
 from vizecg.recipe import ModelConfig, Recipe
 
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ class Params(Section):
     """Section `compare` of params.yaml."""
 
     folds: tuple[int, ...] = Field(min_length=2, description="each is scored by who learned from the others")
+    held_out: int = Field(
+        default=1, ge=1, le=5, description="folds that one training leaves out and scores: 3 of 9 make three trainings"
+    )
     seeds: tuple[int, ...] = Field(min_length=1, description="trainings of each contender")
     challenger: str = Field(description="contender that all others are compared with")
     margin: float = Field(gt=0, lt=0.5, description="of macro AUROC that the challenger may lack and be no worse")
@@ -104,6 +107,8 @@ class Params(Section):
             raise ValueError(f"challenger {self.challenger!r} is no contender; there are {sorted(self.contenders)}")
         if len(set(self.folds)) != len(self.folds) or not set(self.folds) <= set(range(1, 11)):
             raise ValueError(f"folds must be distinct and from 1 to 10, got {list(self.folds)}")
+        if len(parts_of(self.folds, held_out=self.held_out)) < 2:
+            raise ValueError(f"held_out {self.held_out} of {len(self.folds)} folds leaves none to learn from")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds must be distinct, got {list(self.seeds)}")
         # No counted p-value is below 2 / (resamples + 1), and Holm multiplies the smallest by how many there are.
@@ -160,10 +165,10 @@ def answer(
     page_set: "PageSet",
     cache: Path,
     others: Sequence["OtherPages"] = (),
-    on_fold: Callable[[str, int, int, bool], None] | None = None,
-    on_epoch: Callable[[int, "EpochReport"], None] | None = None,
+    on_part: Callable[[str, int, Part, bool], None] | None = None,
+    on_epoch: Callable[[Part, "EpochReport"], None] | None = None,
 ) -> Answers:
-    """Train a contender on every fold's others, with every seed, and read its answers.
+    """Train a contender on every part's others, with every seed, and read its answers.
 
     Args:
         name: of the contender.
@@ -173,8 +178,8 @@ def answer(
         page_set: their pages.
         cache: folder of fold results.
         others: other pages of the records; shown to who reads pages alone.
-        on_fold: hears of contender, seed, fold and whether it was done before.
-        on_epoch: hears of fold and epoch.
+        on_part: hears of contender, seed, the folds left out and whether it was done before.
+        on_epoch: hears of the folds left out and of the epoch.
     """
     contender = params.contenders[name]
     recipe = contender.recipe(base, name=name)
@@ -186,9 +191,10 @@ def answer(
             seed=seed,
             labels=contender.labels,
             folds=params.folds,
+            held_out=params.held_out,
             cache=cache,
             others=others if reads_of(recipe) == PAGE else (),
-            on_fold=None if on_fold is None else _of_seed(on_fold, name, seed),
+            on_part=None if on_part is None else _of_seed(on_part, name, seed),
             on_epoch=on_epoch,
         )
         for seed in params.seeds
@@ -246,7 +252,7 @@ def hold(
                 Run(a=a.probabilities, b=b.probabilities, a_thresholds=a.thresholds, b_thresholds=b.thresholds)
                 for a, b in zip(ours, each.decided, strict=True)
             ]
-            differences[name] = compare(first.labels, runs, names=(*COMPARED, WITHIN), parts=first.folds, **how)
+            differences[name] = compare(first.labels, runs, names=(*COMPARED, WITHIN), parts=first.networks, **how)
     return Contest(
         scores=scores,
         differences=_corrected(differences, corrected),
@@ -350,8 +356,8 @@ def _value(scores: "Scores") -> float:
     return math.nan if value is None else value
 
 
-def _of_seed(on_fold: Callable[[str, int, int, bool], None], name: str, seed: int) -> Callable[[int, bool], None]:
-    return lambda fold, done: on_fold(name, seed, fold, done)
+def _of_seed(on_part: Callable[[str, int, Part, bool], None], name: str, seed: int) -> Callable[[Part, bool], None]:
+    return lambda part, done: on_part(name, seed, part, done)
 
 
 def names_of(chosen: Sequence[str], *, params: Params) -> list[str]:

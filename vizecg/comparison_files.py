@@ -14,6 +14,7 @@ from vizecg.errors import InputError
 
 if TYPE_CHECKING:
     from vizecg.other_pages import OtherPages
+    from vizecg.out_of_fold import Part
     from vizecg.pages import PageSet
     from vizecg.records import RecordSet
 
@@ -46,6 +47,7 @@ def write(
         "page_set": page_set.digest,
         "records": len(first.rows),
         "folds": list(params.folds),
+        "held_out": params.held_out,
         "seeds": list(params.seeds),
         "challenger": params.challenger,
         "best_signal_model": best_signal_model(contest),
@@ -63,9 +65,11 @@ def write(
 def markdown(content: Mapping[str, Any]) -> str:
     """One table of all contenders, one of the differences, and the claims, for people."""
     simulated = "simulated " if content["simulated"] else ""
+    together = f", {content['held_out']} at a time" if content["held_out"] > 1 else ""
     seeds = f", {len(content['seeds'])} trainings each" if len(content["seeds"]) > 1 else ""
     lines = [
-        f"{content['records']:,} {simulated}records, folds {_folds(content['folds'])}{seeds}. {content['protocol']}",
+        f"{content['records']:,} {simulated}records, folds {_folds(content['folds'])}{together}{seeds}. "
+        f"{content['protocol']}",
         "",
         f"| contender | reads | {' | '.join(_NAMES[name] for name in COMPARED)} |",
         f"|---|---|{'---|' * len(COMPARED)}",
@@ -238,7 +242,7 @@ def compare_and_write(contenders: Sequence[str], *, records: Path, pages: Path, 
                 page_set=page_set,
                 cache=cache,
                 others=others,
-                on_fold=_say_fold,
+                on_part=_say_part,
             )
             for name in names
         }
@@ -276,5 +280,6 @@ def _other_pages_of(
         )
 
 
-def _say_fold(name: str, seed: int, fold: int, done: bool) -> None:
-    print(f"compare: {name}, seed {seed}, fold {fold}{': was there' if done else ''}", flush=True)
+def _say_part(name: str, seed: int, part: "Part", done: bool) -> None:
+    left_out = f"{'fold' if len(part) == 1 else 'folds'} {_folds(part)}"
+    print(f"compare: {name}, seed {seed}, {left_out}{': was there' if done else ''}", flush=True)

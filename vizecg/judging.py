@@ -222,8 +222,8 @@ def _answers(model: Model, *, record_set: "RecordSet", page_set: "PageSet", cach
     # One at a time: two that train the same fold would write the same checkpoint.
     with publish.locked(cache), counting(total=total, what="epochs of ten networks") as done:
 
-        def on_fold(fold: int, was_there: bool) -> None:
-            print(f"evaluate: fold {fold} of {len(ALL_FOLDS)}{': was there' if was_there else ''}", flush=True)
+        def on_part(part: tuple[int, ...], was_there: bool) -> None:
+            print(f"evaluate: fold {part[0]} of {len(ALL_FOLDS)}{': was there' if was_there else ''}", flush=True)
             done(recipe.epochs if was_there else 0)
 
         return out_of_fold(
@@ -233,12 +233,12 @@ def _answers(model: Model, *, record_set: "RecordSet", page_set: "PageSet", cach
             seed=seed,
             folds=ALL_FOLDS,
             cache=cache,
-            on_fold=on_fold,
+            on_part=on_part,
             on_epoch=lambda *_: done(1),
         )
 
 
 def _without(said: OutOfFold, *, fold: int) -> OutOfFold:
     others = said.folds != fold
-    arrays = ("rows", "folds", "labels", "logits")
+    arrays = ("rows", "folds", "networks", "labels", "logits")
     return replace(said, **{name: getattr(said, name)[others] for name in arrays})

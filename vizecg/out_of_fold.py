@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 Labels = Literal["written", "shuffled"]
 """`shuffled`: training labels are dealt out anew among the records, so that nothing can be learned but chance."""
 
+Part = tuple[int, ...]
+"""Folds that one training leaves out, and then scores."""
+
 CACHE_NAME: Final = ".answers"
 """Folder of answers beside the reports: who asks for the same training again, comparison or evaluation, finds it."""
 _STANDARD_COPY: Final = 0
@@ -49,6 +52,7 @@ class OutOfFold:
     Attributes:
         rows: of the record set, ascending.
         folds: (records,) fold of each.
+        networks: (records,) which network has scored each, by the first of the folds that it has not learned from.
         labels: (records, classes), as they are written.
         logits: (records, classes), of the standard page or of the signal, whichever the network reads.
         codes: classes, in column order.
@@ -57,6 +61,7 @@ class OutOfFold:
 
     rows: NDArray[np.int64]
     folds: NDArray[np.int64]
+    networks: NDArray[np.int64]
     labels: NDArray[np.uint8]
     logits: NDArray[np.float32]
     codes: tuple[str, ...]
@@ -65,12 +70,12 @@ class OutOfFold:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Decided:
-    """Out-of-fold answers, each read by an operating point that was fitted without its fold.
+    """Out-of-fold answers, each read by an operating point that was fitted without its network's folds.
 
     Attributes:
         probabilities: (records, classes), calibrated.
         thresholds: (records, classes).
-        pooled: fold -> classes that had too few positives for a threshold of their own.
+        pooled: network -> classes that had too few positives for a threshold of their own.
     """
 
     probabilities: NDArray[np.float64]
@@ -86,12 +91,13 @@ def out_of_fold(
     seed: int,
     labels: Labels = "written",
     folds: Sequence[int],
+    held_out: int = 1,
     cache: Path,
     others: Sequence["OtherPages"] = (),
-    on_fold: Callable[[int, bool], None] | None = None,
-    on_epoch: Callable[[int, "EpochReport"], None] | None = None,
+    on_part: Callable[[Part, bool], None] | None = None,
+    on_epoch: Callable[[Part, "EpochReport"], None] | None = None,
 ) -> OutOfFold:
-    """Train once for each fold and score the fold; a fold that was scored before is read from the cache.
+    """Train once for each part of the folds and score that part; one that was scored before is read from the cache.
 
     Args:
         record_set: the records.
@@ -100,10 +106,11 @@ def out_of_fold(
         seed: of the training.
         labels: what is learned; scores are always against what is written.
         folds: in turn; the others are learned from.
+        held_out: how many one training leaves out and scores: with more, fewer trainings, and each learns from less.
         cache: folder of fold results and checkpoints, by the identity of all that decides them.
         others: other pages of the records, which each network is asked about as well.
-        on_fold: hears of every fold before it begins, and whether it was in the cache.
-        on_epoch: hears of the fold and every epoch trained now.
+        on_part: hears of every part before it begins, and whether it was in the cache.
+        on_epoch: hears of the part and every epoch trained now.
 
     Raises:
         InputError: a fold is without labelled records or its training cannot be begun.
@@ -114,37 +121,43 @@ def out_of_fold(
         _refuse_empty(fold, record_set=record_set, page_set=page_set)
     recipe = recipe.model_copy(update={"select": "last"})
     found = []
-    for fold in folds:
-        data = _data(record_set, page_set=page_set, fold=fold, among=folds, labels=labels, seed=seed)
-        rows = _scored_rows(record_set, page_set=page_set, fold=fold)
-        identity = _identity(data, recipe=recipe, seed=seed, fold=fold, labels=labels)
-        place = cache / f"fold-{fold:02d}-{identity[:16]}.npz"
+    for part in parts_of(folds, held_out=held_out):
+        data = _data(record_set, page_set=page_set, part=part, among=folds, labels=labels, seed=seed)
+        rows = _scored_rows(record_set, page_set=page_set, part=part)
+        identity = _identity(data, recipe=recipe, seed=seed, part=part, labels=labels)
+        place = cache / f"fold-{'-'.join(f'{fold:02d}' for fold in part)}-{identity[:16]}.npz"
         places = [place, *(place.with_stem(f"{place.stem}-{other.digest[:16]}") for other in others)]
         kept = [_cached(each, rows=rows, classes=len(data.codes)) for each in places]
         logits = [each for each in kept if each is not None]
         was_there = len(logits) == len(places)
-        if on_fold is not None:
-            on_fold(fold, was_there)
+        if on_part is not None:
+            on_part(part, was_there)
         if not was_there:
-            epoch_heard = None if on_epoch is None else _of_fold(on_epoch, fold)
+            epoch_heard = None if on_epoch is None else _of_part(on_epoch, part)
             begun = with_first_weights(recipe, record_set=record_set, page_set=page_set, folder=cache)
             logits = _train_and_score(
                 data, begun, seed=seed, rows=rows, others=others, folder=place.with_suffix(""), on_epoch=epoch_heard
             )
             for each, answers in zip(places, logits, strict=True):
                 _keep(each, rows=rows, logits=answers)
-        found.append((rows, np.full(len(rows), fold), np.stack(logits)))
+        found.append((rows, np.full(len(rows), part[0]), np.stack(logits)))
     rows = np.concatenate([each[0] for each in found])
     order = np.argsort(rows, kind="stable")
     papers = np.concatenate([each[2] for each in found], axis=1)[:, order]
     return OutOfFold(
         rows=rows[order],
-        folds=np.concatenate([each[1] for each in found])[order],
+        folds=record_set.table["fold"].to_numpy()[rows[order]].astype(np.int64),
+        networks=np.concatenate([each[1] for each in found])[order],
         labels=record_set.labels()[rows[order]],
         logits=papers[0],
         codes=record_set.codes,
         others=tuple(papers[1:]),
     )
+
+
+def parts_of(folds: Sequence[int], *, held_out: int) -> list[Part]:
+    """The folds in parts of `held_out`, in their order; the last part may be smaller."""
+    return [tuple(folds[first : first + held_out]) for first in range(0, len(folds), held_out)]
 
 
 def decide(
@@ -154,19 +167,19 @@ def decide(
     calibration: CalibrationKind = "slope_and_biases",
     threshold: ThresholdRule = F1_PLATEAU,
 ) -> Decided:
-    """Calibrate and choose thresholds for each fold on all the others.
+    """Calibrate and choose thresholds for what each network has scored on what all the others have.
 
     Raises:
-        InputError: there is one fold only.
+        InputError: there is one network only.
     """
-    folds = np.unique(said.folds).tolist()
-    if len(folds) < 2:
-        raise InputError(f"calibration out of fold needs 2 folds or more, got {folds}")
+    networks = np.unique(said.networks).tolist()
+    if len(networks) < 2:
+        raise InputError(f"calibration out of fold needs 2 folds or more, got {networks}")
     probabilities = np.full(said.logits.shape, np.nan)
     thresholds = np.full(said.logits.shape, np.nan)
     pooled = {}
-    for fold in folds:
-        inside, outside = said.folds == fold, said.folds != fold
+    for network in networks:
+        inside, outside = said.networks == network, said.networks != network
         fitted = fit_calibration(said.labels[outside], said.logits[outside], kind=calibration)
         chosen = choose_thresholds(
             said.labels[outside],
@@ -178,33 +191,33 @@ def decide(
         probabilities[inside] = fitted.apply(said.logits[inside])
         thresholds[inside] = chosen.values
         if chosen.pooled:
-            pooled[fold] = chosen.pooled
+            pooled[network] = chosen.pooled
     return Decided(probabilities=probabilities, thresholds=thresholds, pooled=pooled)
 
 
 def _data(
-    record_set: "RecordSet", *, page_set: "PageSet", fold: int, among: Sequence[int], labels: Labels, seed: int
+    record_set: "RecordSet", *, page_set: "PageSet", part: Part, among: Sequence[int], labels: Labels, seed: int
 ) -> "TrainingData":
     from vizecg.learning import training_data  # numba with it, which whoever reads params.yaml can do without
 
-    others = [other for other in among if other != fold]
+    others = [other for other in among if other not in part]
     data = training_data(record_set, page_set=page_set, training_folds=others, validation_folds=())
     if labels == "written":
         return data
     shuffled = data.labels.copy()
-    dealt = np.random.default_rng([seed, _SHUFFLE_STREAM, fold]).permutation(data.training_rows)
+    dealt = np.random.default_rng([seed, _SHUFFLE_STREAM, part[0]]).permutation(data.training_rows)
     shuffled[data.training_rows] = data.labels[dealt]
-    return replace(data, labels=shuffled, digest=f"{data.digest}:shuffled:{seed}:{fold}")
+    return replace(data, labels=shuffled, digest=f"{data.digest}:shuffled:{seed}:{part[0]}")
 
 
 def _refuse_empty(fold: int, *, record_set: "RecordSet", page_set: "PageSet") -> None:
-    if not len(_scored_rows(record_set, page_set=page_set, fold=fold)):
+    if not len(_scored_rows(record_set, page_set=page_set, part=(fold,))):
         raise InputError(f"fold {fold} holds no labelled record with a page that the intake takes for an ECG")
 
 
-def _scored_rows(record_set: "RecordSet", *, page_set: "PageSet", fold: int) -> NDArray[np.int64]:
+def _scored_rows(record_set: "RecordSet", *, page_set: "PageSet", part: Part) -> NDArray[np.int64]:
     """Labelled records whose standard page the service would answer for; of them all contenders are asked."""
-    rows = record_set.rows(folds=[fold])
+    rows = record_set.rows(folds=part)
     standard = page_set.is_ecg & (page_set.index["copy"].to_numpy() == _STANDARD_COPY)
     return rows[np.isin(rows, page_set.index["row"].to_numpy()[standard])]
 
@@ -235,8 +248,8 @@ def _train_and_score(
     return said
 
 
-def _of_fold(on_epoch: Callable[[int, "EpochReport"], None], fold: int) -> Callable[["EpochReport"], None]:
-    return lambda report: on_epoch(fold, report)
+def _of_part(on_epoch: Callable[[Part, "EpochReport"], None], part: Part) -> Callable[["EpochReport"], None]:
+    return lambda report: on_epoch(part, report)
 
 
 def _identity(
@@ -244,7 +257,7 @@ def _identity(
     *,
     recipe: "Recipe",
     seed: int,
-    fold: int,
+    part: Part,
     labels: Labels,
 ) -> str:
     from vizecg.training import code_digest
@@ -254,7 +267,7 @@ def _identity(
         "training": hashlib.sha256(data.training_rows.tobytes()).hexdigest(),
         "recipe": recipe.model_dump(mode="json"),
         "seed": seed,
-        "fold": fold,
+        "part": list(part),
         "labels": labels,
         "code": code_digest(),
     }
