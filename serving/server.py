@@ -7,6 +7,7 @@ from types import FrameType
 from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from serving.access import refuse_open_doors
 from serving.app import create_app
@@ -19,6 +20,8 @@ from vizecg.registry import fail_quickly
 # Longer than callers keep a connection that has nothing to do (httpx 5 s, nginx 60 s): if we closed it first, we would
 # now and then close it on a request that is on its way. uvicorn's own are 5 s.
 _KEEP_ALIVE_S: Final = 65
+_MOST_HEAD_BYTES: Final = 65_536
+"""Of a request line and its headers."""
 
 
 def serve(settings: ServingSettings) -> None:
@@ -58,17 +61,25 @@ def answer(
         signal.signal(received, _end)
     with listening:
         app = create_app(settings, together=together)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            ws="none",
-            timeout_graceful_shutdown=settings.drain_s,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-        )
-        _Server(config, begun=begun).run(sockets=[listening])
+        _Server(configuration(app, settings), begun=begun).run(sockets=[listening])
+
+
+def configuration(app: ASGIApp, settings: ServingSettings) -> uvicorn.Config:
+    """How HTTP is spoken, whatever else is installed."""
+    return uvicorn.Config(
+        app,
+        # Named, for uvicorn would take httptools where somebody installed it, and with that a head has no end.
+        http="h11",
+        h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
+        loop="asyncio",
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_s,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+    )
 
 
 class _Server(uvicorn.Server):

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
-from serving.server import listen
+from serving.server import configuration, listen
 from serving.settings import ServingSettings, read_settings
 from vizecg import keys
 from vizecg.client import Client
@@ -184,3 +185,25 @@ def test_a_connection_that_was_idle_for_as_long_as_callers_keep_one_is_still_ans
             assert (reply.status, json.loads(reply.read())) == (200, {"status": "ok"})
             assert caller.sock is not None, "the service has closed it"
             time.sleep(pause_s)
+
+
+@pytest.mark.servers
+def test_a_head_without_an_end_is_refused_before_it_fills_the_memory(start, own_port):
+    port = own_port()
+    start("--port", str(port)).stdout.readline()
+    allowed, sent = 65_536, 0
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as caller:
+        caller.sendall(b"GET /health HTTP/1.1\r\nHost: service\r\n")
+        with suppress(ConnectionError):
+            while sent < 100 * allowed:
+                caller.sendall(b"X-More: " + b"x" * 8_000 + b"\r\n")
+                sent += 8_010
+        with suppress(ConnectionError):
+            assert caller.recv(1_000).startswith(b"HTTP/1.1 400 ")
+    assert sent < 100 * allowed, "it goes on reading"
+
+
+def test_http_is_spoken_the_same_whatever_else_is_installed():
+    config = configuration(FastAPI(), ServingSettings())
+    # With httptools, which uvicorn would prefer where it finds it, a head may be of any size.
+    assert (config.http, config.loop) == ("h11", "asyncio")
