@@ -32,6 +32,7 @@ SINC_TAPS = 16
 _EDGE_POINTS_PER_PX = 4
 _STEPS_PER_RADIUS = 4
 _LEAST_STEPS = 3
+_LEAST_STEPS_OF_CLOSE_SAMPLES = 2  # four and more of them to a pixel: a third step moves no pixel by a shade that shows
 _MOST_POINTS = 64
 _BLOCK = 1024  # samples at a time, so that all stays in the processor's first cache
 
@@ -125,7 +126,8 @@ def draw_traces(
     sample_px = px_per_s / sampling_hz
     # Edges are needed at few points, but the trace that the pen follows at more: it swings between its samples.
     per_sample = min(_MOST_POINTS, math.ceil(sample_px * _EDGE_POINTS_PER_PX))
-    finer = math.ceil(max(_LEAST_STEPS, sample_px * _STEPS_PER_RADIUS / radius_px) / per_sample)
+    least = _LEAST_STEPS_OF_CLOSE_SAMPLES if per_sample == 1 else _LEAST_STEPS
+    finer = math.ceil(max(least, sample_px * _STEPS_PER_RADIUS / radius_px) / per_sample)
     weights = _weights(per_sample * finer)
     _draw_traces(index, signal_mv, traces, float(sampling_hz), sample_px, float(radius_px), weights, finer, inked)
 
