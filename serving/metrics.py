@@ -60,7 +60,7 @@ class Metrics:
         )
         self.stale = Gauge(
             "vizecg_model_stale",
-            "1 while the last verified copy stands in",
+            "1 while a version answers that the registry does not name, or cannot",
             multiprocess_mode="livemax",
             registry=self.registry,
         )

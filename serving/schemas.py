@@ -38,7 +38,9 @@ class Readiness(_Schema):
     ready: bool
     model: ModelIdentity | None
     registry: RegistryState
-    stale: bool = Field(description="the last verified copy answers because the registry did not")
+    stale: bool = Field(
+        description="a version answers that the registry does not name: it is silent, or what it names cannot be had"
+    )
     access: AccessState = Field(description="whether callers need an API key, or anybody on this machine may ask")
     last_failure: str | None = Field(
         description="what the latest attempt to follow the alias failed of; the log says more"

@@ -49,6 +49,7 @@ class ServedModel:
         self._metrics = metrics
         self.current: Served | None = None
         self.registry: RegistryState = "not asked yet"
+        self._is_the_right_one = False
         self.last_failure: str | None = None
         self._logged: str | None = None
 
@@ -68,6 +69,10 @@ class ServedModel:
         """Note whether the registry answered."""
         self.registry = state
         self._metrics.registry_up.set(state == "up")
+
+    def is_the_right_one(self, confirmed: bool) -> None:
+        """Note whether the registry names the version that answers; `stale` follows from it."""
+        self._is_the_right_one = confirmed
         self._metrics.stale.set(self.stale)
 
     def failed(self, told: str, *, reason: str) -> None:
@@ -82,18 +87,20 @@ class ServedModel:
             told: to whoever asks over HTTP, so without addresses and paths.
             reason: for the log, once however often it is met.
         """
+        self.is_the_right_one(False)
         if reason != self._logged:
             log.warning("%s: %s", "keeping the model there is" if self.current else "no model yet", reason)
         self.last_failure, self._logged = told, reason
 
     def recovered(self) -> None:
-        """The latest attempt went well: there is nothing to tell, and the next failure is logged."""
+        """What answers is what the registry names: there is nothing to tell, and the next failure is logged."""
         self.last_failure = self._logged = None
+        self.is_the_right_one(True)
 
     @property
     def stale(self) -> bool:
-        """A model answers that the registry has not confirmed."""
-        return self.current is not None and self.registry == "down"
+        """A model answers that the registry does not name, or cannot: it is silent, or its version cannot be had."""
+        return self.current is not None and self.registry != "not used" and not self._is_the_right_one
 
     def readiness(self, *, access: AccessState) -> Readiness:
         """For `GET /ready`, with who may ask."""
@@ -185,8 +192,8 @@ class Watcher:
                 self._stand_in()
             return
         self._back_off.forget()
+        self._model.recovered()  # first, or whoever asks in between is told that the new one is not the right one
         self._swap(served, pinned)
-        self._model.recovered()
         self._registry.remember(pinned)
 
     def _swap(self, served: Served, pinned: PinnedVersion) -> None:
@@ -208,7 +215,7 @@ class Watcher:
             self._model.failed(f"the last verified copy is refused: {_kind(error)}", reason=str(error))
             return
         self._swap(served, pinned)
-        self._model.registry_is("down")
+        self._model.is_the_right_one(False)
 
     def _in_memory(self, pinned: PinnedVersion) -> Served | None:
         """Rolling back needs no download: the previous model is still loaded."""

@@ -105,9 +105,11 @@ def test_a_broken_version_is_refused_and_the_old_one_keeps_answering(
         assert f"version {broken} is refused: " in caplog.text
         assert client.predict(page_png).model.version == first
         until(lambda: failed_loads(url) >= 3)  # it tries again, and says so once
+        assert readiness(url)["stale"], "the registry names another version than the one that answers"
         assert len([record for record in caplog.records if f"version {broken} is refused: " in record.message]) == 1
         mlflow_server.promote(second)
         until(lambda: version_at(url) == second)
+        until(lambda: not readiness(url)["stale"])
         assert readiness(url)["last_failure"] is None
 
 
@@ -158,10 +160,16 @@ def test_with_the_store_away_the_last_verified_copy_answers(
     tags = {DIGEST_TAG: "e" * 64}
     away = mlflow_server.client.create_model_version("vizecgnet", "s3://bucket/x", run_id, tags=tags)
     mlflow_server.promote(away.version)
+    resolve, asked = Registry.resolve, []
+    monkeypatch.setattr(Registry, "resolve", lambda self, alias: asked.append(alias) or resolve(self, alias))
     with serve(create_app(following)) as url, Client(url) as client:
         until(lambda: readiness(url)["ready"])
         assert client.predict(page_png).model.version == first
-        assert readiness(url)["last_failure"] == (
+        until(lambda: len(asked) >= 3)  # it goes on being the stand-in, though the registry itself answers
+        said = readiness(url)
+        assert (said["registry"], said["stale"]) == ("up", True)
+        assert "vizecg_model_stale 1.0" in httpx.get(f"{url}/metrics", trust_env=False).text
+        assert said["last_failure"] == (
             f"vizecgnet version {away.version} is refused: the model registry does not answer"
         )
 
