@@ -1,8 +1,13 @@
-"""Fields between nodes: OpenCV, asked for the whole field at once, is what the bands are held against."""
+"""Fields between nodes, held against OpenCV's interpolation; sheets seen through one, held against SciPy's."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
 
 from vizecg.camera import nodes
 
@@ -18,15 +23,6 @@ def whole(field, size):
     step = nodes.NODE_STEP_PX
     filled = cv2.resize(field, (field.shape[1] * step, field.shape[0] * step), interpolation=cv2.INTER_LINEAR)
     return filled[step : step + size[1], step : step + size[0]]
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("channels", [(), (2,), (3,)])
-def test_bands_are_the_field_interpolated_between_its_nodes(size, channels):
-    field = grid(size, *channels)
-    bands = [(rows, band.copy()) for rows, band in nodes.bands(size, field)]
-    assert [row for rows, _ in bands for row in range(rows.start, rows.stop)] == list(range(size[1]))
-    np.testing.assert_allclose(np.concatenate([band for _, band in bands]), whole(field, size), atol=2e-6)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -50,3 +46,118 @@ def test_a_view_whose_change_would_be_lost_is_refused():
     image = np.zeros((16, 16, 3), np.uint8)[:, ::2]
     with pytest.raises(ValueError, match="image must be contiguous"):
         nodes.multiply(image, grid((8, 16), 3))
+
+
+def test_levels_are_added_rounded_and_white_at_most():
+    image = np.random.default_rng(1).integers(0, 256, (200, 61, 3), dtype=np.uint8)
+    more = 60 * grid((61, 200), 3)
+    exact = np.minimum(image + whole(more, (61, 200)).astype(np.float64), 255)
+    nodes.lighten(image, more)
+    assert np.abs(image - exact).max() <= 0.5001
+    assert (image == 255).any()
+
+
+# A sheet seen through a map.
+
+
+def seen_from(size, *, turn_rad=0.0, zoom=1.0, shift=(0.0, 0.0), bow_px=0.0):
+    """Nodes of a picture of this size: the sheet turned, drawn together, shifted and bent."""
+    x, y = np.meshgrid(*(nodes.node_places(side) for side in size))
+    across = zoom * (np.cos(turn_rad) * x - np.sin(turn_rad) * y) + shift[0]
+    down = zoom * (np.sin(turn_rad) * x + np.cos(turn_rad) * y) + shift[1] + bow_px * np.sin(x / 40)
+    return np.stack([across, down], axis=-1).astype(np.float32)
+
+
+def sheet_of(width, height, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def everything_about(sheet, field, size):
+    """What SciPy sees at each pixel, and which pixels lie on the sheet for certain, and which beside it."""
+    x, y = whole(field, size).astype(np.float64).transpose(2, 0, 1)
+    exact = [map_coordinates(sheet[:, :, k].astype(np.float64), [y, x], order=1, mode="nearest") for k in range(3)]
+    inside = np.minimum.reduce([x, y, sheet.shape[1] - 1 - x, sheet.shape[0] - 1 - y])
+    return np.stack(exact, axis=-1), inside > 0.01, inside < -0.01
+
+
+MAPS = [
+    pytest.param({"turn_rad": 0.07, "zoom": 0.9, "shift": (20.0, -11.0)}, id="turned a little"),
+    pytest.param({"turn_rad": np.pi / 2, "shift": (300.0, 0.0)}, id="turned by a quarter"),
+    pytest.param({"zoom": 1.7, "shift": (-100.0, -40.3)}, id="smaller than the picture"),
+    pytest.param({"turn_rad": -0.02, "bow_px": 6.0, "shift": (5.5, 8.25)}, id="bent"),
+    pytest.param({"shift": (1e7, -1e7)}, id="nowhere"),
+]
+
+
+@pytest.mark.parametrize("how", MAPS)
+@pytest.mark.parametrize("size", [(331, 203), (64, 9), (5, 3)])
+def test_a_sheet_is_seen_as_between_its_four_nearest_pixels(how, size):
+    sheet, field = sheet_of(317, 241), seen_from(size, **how)
+    exact, inside, beside = everything_about(sheet, field, size)
+    out = np.full((size[1], size[0], 3), 77, np.uint8)
+    nodes.see(sheet, field, out=out)
+    # Each of two ways is a whole number of 256ths, and each of two mixtures a whole number of levels.
+    assert np.abs(out - exact)[inside].max(initial=0) <= 3
+    assert np.abs(out - exact)[inside].mean() <= 0.5 if inside.any() else True
+    assert (out[beside] == 77).all()
+
+
+def test_a_sheet_that_lies_straight_is_seen_as_it_is():
+    sheet = sheet_of(120, 90)
+    out = np.zeros_like(sheet)
+    nodes.see(sheet, seen_from((120, 90)), out=out)
+    assert np.array_equal(out, sheet)
+
+
+def test_it_writes_into_its_part_of_a_picture_and_nowhere_else():
+    frame, sheet = np.full((60, 100, 3), 77, np.uint8), sheet_of(200, 200)
+    nodes.see(sheet, seen_from((50, 30), shift=(20.0, 20.0)), out=frame[10:40, 30:80])
+    assert np.array_equal(frame[10:40, 30:80], sheet[20:50, 20:70])
+    frame[10:40, 30:80] = 77
+    assert (frame == 77).all()
+
+
+def test_a_picture_whose_pixels_lie_apart_is_refused():
+    with pytest.raises(ValueError, match="rows of out must be contiguous"):
+        nodes.see(sheet_of(20, 20), seen_from((8, 16)), out=np.zeros((16, 16, 3), np.uint8)[:, ::2])
+
+
+FENCED = """
+import ctypes, mmap
+import numpy as np
+from vizecg.camera import nodes
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+def fenced(shape):
+    "Memory that ends where reading or writing one byte more ends the process."
+    size = int(np.prod(shape))
+    pages = -(-size // mmap.PAGESIZE)
+    held = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    whole = np.frombuffer(held, np.uint8)
+    fence = whole.ctypes.data + pages * mmap.PAGESIZE
+    assert libc.mprotect(ctypes.c_void_p(fence), mmap.PAGESIZE, 0) == 0, ctypes.get_errno()
+    return whole[pages * mmap.PAGESIZE - size : pages * mmap.PAGESIZE].reshape(shape)
+
+for height, width in ((1, 1), (2, 2), (3, 3), (4, 64), (40, 41), (33, 200)):
+    for shift in (0.0, -0.5, -3.0):
+        sheet, out = fenced((height, width, 3)), fenced((height, width, 3))
+        sheet[:], out[:] = 50, 60
+        across, down = np.meshgrid(nodes.node_places(width), nodes.node_places(height))
+        nodes.see(sheet, np.stack([across + shift, down + shift], axis=-1).astype(np.float32), out=out)
+        assert set(np.unique(out)) <= {50, 60}
+    # Along the very edge, and a hair towards it from one node to the next.
+    for axis in (0, 1):
+        along = np.stack([across, down], axis=-1).astype(np.float32)
+        along[..., axis] = np.arange(along.shape[1], 0, -1)[None, :] / np.float32(65536)
+        nodes.see(sheet, along, out=out)
+        assert set(np.unique(out)) <= {50, 60}
+print("within")
+"""
+
+
+def test_nothing_is_read_or_written_beyond_the_last_byte_of_either():
+    done = subprocess.run(
+        [sys.executable, "-c", FENCED], capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent
+    )
+    assert (done.returncode, done.stdout) == (0, "within\n"), done.stderr

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vizecg.camera.nodes import NODE_STEP_PX, bands, node_places
+from vizecg.camera.nodes import node_places, see
 from vizecg.camera.picture import Field, Image
 
 Matrix = NDArray[np.float64]
@@ -41,11 +41,11 @@ class Bend:
 
     folded: bool
 
-    def along_px(self, points: Points, size_px: tuple[int, int]) -> Points:
-        """(..., 2) x, y on the page -> (...) way along the direction from where the bend is."""
+    def along_px(self, x_px: Points, y_px: Points, size_px: tuple[int, int]) -> Points:
+        """(...) x and y on the page -> (...) way along the direction from where the bend is."""
         across, down = math.cos(self.direction_rad), math.sin(self.direction_rad)
         start = across * (size_px[0] - 1) / 2 + down * (size_px[1] - 1) / 2 + self.at_px
-        return np.asarray(points[..., 0] * across + points[..., 1] * down - start)
+        return np.asarray(x_px * across + y_px * down - start)
 
     def height_px(self, along_px: Points) -> Points:
         """Height over the table; negative where a ridge's sides would be under its top, which shifts nothing else."""
@@ -83,21 +83,20 @@ class Scene:
         corners = through(self.homography, page_corners(self.page_px))
         return float(np.sqrt(abs(_area(corners)) / max((self.page_px[0] - 1) * (self.page_px[1] - 1), 1)))
 
-    def displaced(self, points_px: Points) -> Points:
-        """(..., 2) points of the page -> where on the table they seem to lie."""
-        if not self.bends:
-            return points_px
-        heights = np.zeros(points_px.shape[:-1], points_px.dtype)
+    def displacement_px(self, x_px: Points, y_px: Points) -> tuple[Points, Points]:
+        """(...) x and y of points of the page -> how much further right and down on the table they seem to lie."""
+        heights = np.zeros(x_px.shape, x_px.dtype)
         for bend in self.bends:
-            heights += bend.height_px(bend.along_px(points_px, self.page_px))
+            heights += bend.height_px(bend.along_px(x_px, y_px, self.page_px))
         share = heights / (self.lens_px[2] - heights)
-        nadir = np.array(self.lens_px[:2], dtype=points_px.dtype)
-        return np.asarray(points_px + (points_px - nadir) * share[..., None])
+        return (x_px - self.lens_px[0]) * share, (y_px - self.lens_px[1]) * share
 
     def seen(self, points_px: Points) -> Matrix:
         """(..., 2) points of the page -> (..., 2) pixels of the picture, bends and all."""
-        places: Matrix = np.asarray(self.displaced(np.asarray(points_px, dtype=np.float64)))
-        return through(self.homography, places)
+        points: Matrix = np.asarray(points_px, dtype=np.float64)
+        return through(
+            self.homography, points + np.stack(self.displacement_px(points[..., 0], points[..., 1]), axis=-1)
+        )
 
     def nodes(self) -> NDArray[np.float32]:
         """(rows, columns, 2) points of the page seen at every `NODE_STEP_PX`th pixel, one node beyond each edge."""
@@ -106,12 +105,14 @@ class Scene:
         inverse = np.linalg.inv(self.homography)
         flat = [inverse[row, 0] * x_px[None, :] + (inverse[row, 1] * y_px + inverse[row, 2])[:, None] for row in (0, 1)]
         depth = inverse[2, 0] * x_px[None, :] + (inverse[2, 1] * y_px + inverse[2, 2])[:, None]
-        table: Field = np.stack([flat[0] / depth, flat[1] / depth], axis=-1).astype(np.float32)
-        points = table
+        # x and y apart: a processor works on many neighbours at once, and not on every other one.
+        on_table: tuple[Field, Field] = ((flat[0] / depth).astype(np.float32), (flat[1] / depth).astype(np.float32))
+        x, y = on_table
         # The displacement is small and smooth, so walking back by it converges by a tenth a step.
         for _ in range(3 if self.bends else 0):
-            points = np.asarray(table - (self.displaced(points) - points), dtype=np.float32)
-        return points
+            right, down = self.displacement_px(x, y)
+            x, y = on_table[0] - right, on_table[1] - down
+        return np.stack([x, y], axis=-1)
 
 
 def look_up(source: Image | Field, places: Field, *, out: Image | Field) -> None:
@@ -137,18 +138,7 @@ def take(sheet: Image, *, nodes: NDArray[np.float32], around: Image) -> Image:
         nodes: as from `Scene.nodes`.
         around: (height, width, 3) what is seen beside the sheet; drawn over and returned.
     """
-    end = np.array(sheet.shape[1::-1], np.float32)
-    on_sheet = np.all((nodes > -NODE_STEP_PX) & (nodes < end + NODE_STEP_PX), axis=2)
-    columns = np.flatnonzero(on_sheet.any(axis=0))
-    if columns.size == 0:
-        return around
-    # Half a frame may be table, and looking for it on the sheet costs as much as finding it there.
-    left, right = (int(np.clip(column, 1, nodes.shape[1] - 2)) for column in (columns[0] - 1, columns[-1] + 1))
-    part = slice((left - 1) * NODE_STEP_PX, min(right * NODE_STEP_PX, around.shape[1]))
-    seen = around[:, part]
-    for rows, places in bands((seen.shape[1], seen.shape[0]), nodes[:, left - 1 : right + 2]):
-        if on_sheet[rows.start // NODE_STEP_PX : rows.stop // NODE_STEP_PX + 3].any():
-            look_up(sheet, places, out=seen[rows])
+    see(sheet, nodes, out=around)
     return around
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from vizecg.camera.geometry import Bend, Scene, look_up
-from vizecg.camera.nodes import NODE_STEP_PX, bands, multiply, node_places
+from vizecg.camera.nodes import NODE_STEP_PX, lighten, multiply, node_places
 from vizecg.camera.picture import Field, Image, check_image, effect
 
 MAX_LOSS = 0.5
@@ -59,7 +59,7 @@ def bend_gain(view: View, *, bends: Sequence[Bend], lamp_rad: float) -> Field:
     """(rows, columns) flanks that face the lamp are lighter than the table, the others darker."""
     gain = np.ones(view.nodes.shape[:2], np.float32)
     for bend in bends:
-        slopes = bend.slopes(bend.along_px(view.nodes, view.page_px))
+        slopes = bend.slopes(bend.along_px(view.nodes[..., 0], view.nodes[..., 1], view.page_px))
         gain -= slopes * np.float32(LAMP_GAIN * np.cos(bend.direction_rad - lamp_rad))
     x_px, y_px = view.nodes[..., 0], view.nodes[..., 1]
     # One node beyond the edge, so that all of the page and hardly any of the table is shaded.
@@ -166,9 +166,7 @@ def glare_veil(view: View, *, strength: float, rng: np.random.Generator) -> Fiel
 
 def add_veil(image: Image, veil: Field) -> Image:
     """Add white to a picture in place, by its share at the nodes; what is white stays so."""
-    for rows, share in bands((image.shape[1], image.shape[0]), veil):
-        level = cv2.convertScaleAbs(share, alpha=255)
-        cv2.add(image[rows], cv2.merge([level, level, level]), dst=image[rows])
+    lighten(image, for_each_channel(veil * np.float32(255)))
     return image
 
 

@@ -1,6 +1,7 @@
 """Lens, sensor and the machines that paper goes through."""
 
 import math
+from collections.abc import Iterator
 from functools import cache
 
 import cv2
@@ -114,18 +115,26 @@ def roughen(image: Image, *, sigma_levels: float, rng: np.random.Generator) -> I
 
 
 def _grained(image: Image, *, sigma_levels: float, rng: np.random.Generator) -> Image:
-    """Add noise in place, in bands of the tile's height from a random place of it."""
+    """Add noise in place, tile by tile from a random place of the first."""
     height, width = image.shape[:2]
     tile = _grain() if image.ndim == 3 else _gray_grain()
     left, top = (int(place) for place in rng.integers(_GRAIN_SIDE, size=2))
-    times = (1, -(-(width + left) // _GRAIN_SIDE), 1)[: image.ndim]
-    strip = np.tile(tile, times)[:, left : left + width]
     share = sigma_levels / _GRAIN_SIGMA
-    for first in range(-top, height, _GRAIN_SIDE):
-        start, end = max(first, 0), min(first + _GRAIN_SIDE, height)
-        band = image[start:end]
-        cv2.addWeighted(band, 1.0, strip[start - first : end - first], share, -128 * share, dst=band)
+    # What is lighter and what is darker, each in whole levels: bytes that are added or taken away, many at once.
+    lighter, darker = (cv2.addWeighted(tile, sign * share, tile, 0.0, -sign * 128 * share) for sign in (1, -1))
+    for rows, tile_rows in _laid(height, first=-top):
+        for columns, tile_columns in _laid(width, first=-left):
+            part = image[rows, columns]
+            cv2.add(part, lighter[tile_rows, tile_columns], dst=part)
+            cv2.subtract(part, darker[tile_rows, tile_columns], dst=part)
     return image
+
+
+def _laid(length: int, *, first: int) -> Iterator[tuple[slice, slice]]:
+    """Lay tiles along a side of a picture, from a place before it on: where each is, and what of it is seen."""
+    for begin in range(first, length, _GRAIN_SIDE):
+        start, end = max(begin, 0), min(begin + _GRAIN_SIDE, length)
+        yield slice(start, end), slice(start - begin, end - begin)
 
 
 @effect
