@@ -39,7 +39,7 @@ train-full: setup ## recipes/full.yaml on one GPU; DATA=physionet unless told ot
 	@$(BIN)/vizecg recipe recipes/full.yaml --data "$(or $(DATA),physionet)"
 
 test: setup ## the tests, at most 10 minutes on 2 cores
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not slow"
 
 test-slow: setup ## the tests that take longer
 	@$(BIN)/python -m pytest -m "slow and not stack"
