@@ -8,7 +8,7 @@ A page is looked up in three steps, a stretch of a row at a time: eight bytes of
 for each of two rows, which hold the four pixels that one of the picture lies between; their
 mixture, of which a processor makes several at once, for three colours lie in one number;
 and four bytes of the picture, the fourth of which the next pixel overwrites. OpenCV's
-`remap` of three channels takes 1.7 times as long.
+`remap` of three channels takes 1.8 times as long.
 """
 
 from typing import Any
