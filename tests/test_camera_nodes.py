@@ -117,9 +117,18 @@ def test_it_writes_into_its_part_of_a_picture_and_nowhere_else():
     assert (frame == 77).all()
 
 
-def test_a_picture_whose_pixels_lie_apart_is_refused():
-    with pytest.raises(ValueError, match="rows of out must be contiguous"):
-        nodes.see(sheet_of(20, 20), seen_from((8, 16)), out=np.zeros((16, 16, 3), np.uint8)[:, ::2])
+@pytest.mark.parametrize(
+    ("sheet", "size", "out", "message"),
+    [
+        (sheet_of(20, 20), (8, 16), np.zeros((16, 16, 3), np.uint8)[:, ::2], "rows of out must be contiguous"),
+        (sheet_of(20, 20), (8, 16), np.zeros((16, 16, 3), np.uint8), r"has nodes \(4, 4, 2\), got \(4, 3, 2\)"),
+        (sheet_of(20, 20)[:, :, 0], (16, 16), np.zeros((16, 16, 3), np.uint8), r"must be \(height, width, 3\) bytes"),
+        (sheet_of(20, 20) / 255, (16, 16), np.zeros((16, 16, 3), np.uint8), r"must be \(height, width, 3\) bytes"),
+    ],
+)
+def test_what_would_be_read_or_written_elsewhere_is_refused(sheet, size, out, message):
+    with pytest.raises(ValueError, match=message):
+        nodes.see(sheet, seen_from(size), out=out)
 
 
 FENCED = """

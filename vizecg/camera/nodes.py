@@ -110,11 +110,17 @@ def see(sheet: Image, nodes: Field, *, out: Image) -> None:
         out: (rows of pixels, columns of pixels, 3); may be a part of a larger picture.
 
     Raises:
-        ValueError: a picture's rows have gaps within.
+        ValueError: anything has another shape, or the rows of `out` have gaps within. What is compiled would not
+            notice, but read and write elsewhere.
     """
     sheet = np.ascontiguousarray(sheet)
+    if sheet.dtype != np.uint8 or out.dtype != np.uint8 or sheet.shape[2:] != (3,) or out.shape[2:] != (3,):
+        raise ValueError(f"pictures must be (height, width, 3) bytes, got {sheet.shape} and {out.shape}")
     if out.strides[1:] != (3, 1):
         raise ValueError(f"rows of out must be contiguous, got strides {out.strides}")
+    wanted = (len(node_places(out.shape[0])), len(node_places(out.shape[1])), 2)
+    if nodes.shape != wanted:
+        raise ValueError(f"a picture of {out.shape} has nodes {wanted}, got {nodes.shape}")
     _see(np.uint64(sheet.ctypes.data), sheet, nodes, np.uint64(out.ctypes.data), out)
 
 
