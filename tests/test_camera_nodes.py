@@ -72,12 +72,10 @@ def sheet_of(width, height, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def everything_about(sheet, field, size):
-    """What SciPy sees at each pixel, and which pixels lie on the sheet for certain, and which beside it."""
+def seen_by_scipy(sheet, field, size, *, around):
     x, y = whole(field, size).astype(np.float64).transpose(2, 0, 1)
-    exact = [map_coordinates(sheet[:, :, k].astype(np.float64), [y, x], order=1, mode="nearest") for k in range(3)]
-    inside = np.minimum.reduce([x, y, sheet.shape[1] - 1 - x, sheet.shape[0] - 1 - y])
-    return np.stack(exact, axis=-1), inside > 0.01, inside < -0.01
+    how = {"order": 1, "mode": "grid-constant", "cval": around}
+    return np.stack([map_coordinates(sheet[:, :, k].astype(np.float64), [y, x], **how) for k in range(3)], axis=-1)
 
 
 MAPS = [
@@ -91,15 +89,14 @@ MAPS = [
 
 @pytest.mark.parametrize("how", MAPS)
 @pytest.mark.parametrize("size", [(331, 203), (64, 9), (5, 3)])
-def test_a_sheet_is_seen_as_between_its_four_nearest_pixels(how, size):
+def test_a_sheet_is_seen_as_between_its_four_nearest_pixels_and_its_outline_is_smooth(how, size):
     sheet, field = sheet_of(317, 241), seen_from(size, **how)
-    exact, inside, beside = everything_about(sheet, field, size)
+    exact = seen_by_scipy(sheet, field, size, around=77)
     out = np.full((size[1], size[0], 3), 77, np.uint8)
     nodes.see(sheet, field, out=out)
     # Each of two ways is a whole number of 256ths, and each of two mixtures a whole number of levels.
-    assert np.abs(out - exact)[inside].max(initial=0) <= 3
-    assert np.abs(out - exact)[inside].mean() <= 0.5 if inside.any() else True
-    assert (out[beside] == 77).all()
+    assert np.abs(out - exact).max() <= 3
+    assert np.abs(out - exact).mean() <= 0.6
 
 
 def test_a_sheet_that_lies_straight_is_seen_as_it_is():
@@ -154,13 +151,13 @@ for height, width in ((1, 1), (2, 2), (3, 3), (4, 64), (40, 41), (33, 200)):
         sheet[:], out[:] = 50, 60
         across, down = np.meshgrid(nodes.node_places(width), nodes.node_places(height))
         nodes.see(sheet, np.stack([across + shift, down + shift], axis=-1).astype(np.float32), out=out)
-        assert set(np.unique(out)) <= {50, 60}
+        assert 50 <= out.min() <= out.max() <= 60
     # Along the very edge, and a hair towards it from one node to the next.
     for axis in (0, 1):
         along = np.stack([across, down], axis=-1).astype(np.float32)
         along[..., axis] = np.arange(along.shape[1], 0, -1)[None, :] / np.float32(65536)
         nodes.see(sheet, along, out=out)
-        assert set(np.unique(out)) <= {50, 60}
+        assert 50 <= out.min() <= out.max() <= 60
 print("within")
 """
 

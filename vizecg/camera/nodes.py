@@ -28,7 +28,7 @@ _STRETCH_RUNS = 16  # between nodes, so that what is fetched stays in the proces
 # Places on the sheet are counted in 65,536ths of a pixel, of which the upper eight bits weigh.
 _PLACE_BITS = 16
 _PLACES = np.float32(1 << _PLACE_BITS)
-_HAIR = 1 << 8  # as far beside the outermost pixels' middles is still on the sheet: single precision knows no better
+_ONE = 1 << _PLACE_BITS
 _EIGHT, _SIXTEEN, _BYTE = np.uint64(8), np.uint64(16), np.uint64(0xFF)
 _EVEN_BYTES, _HALVES = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0080008000800080)
 _intrinsic: Any = intrinsic  # whose own type would have callers pass what the compiler does
@@ -102,7 +102,7 @@ def _lighten(image: Image, across: Field) -> None:
 
 
 def see(sheet: Image, nodes: Field, *, out: Image) -> None:
-    """Write into a picture what is seen of a sheet, mixed of four pixels; beside the sheet it stays as it is.
+    """Write into a picture what is seen of a sheet, each pixel mixed of four; beside the sheet those are the picture's.
 
     Args:
         sheet: (height, width, 3).
@@ -178,7 +178,7 @@ def _see(sheet_at: np.uint64, sheet: Image, nodes: Field, out_at: np.uint64, out
                 if fetched:
                     _write(line, line_at, start - fetched, upper, lower, ways, fetched)
                     fetched = 0
-                if rightmost >= -_HAIR and leftmost <= right + _HAIR and lowest >= -_HAIR and highest <= bottom + _HAIR:
+                if rightmost > -_ONE and leftmost < right + _ONE and lowest > -_ONE and highest < bottom + _ONE:
                     _see_edge(line, start, sheet, x[run], x[run + 1], y[run], y[run + 1])
             if fetched:
                 end = (node + runs) * NODE_STEP_PX - NODE_STEP_PX // 2
@@ -266,17 +266,24 @@ def _see_edge(line: Image, start: int, sheet: Image, x_start: int, x_end: int, y
     """See a run that lies partly beside the sheet or the picture: as `_mixed` does, pixel by pixel."""
     x_step, y_step = (x_end - x_start) // NODE_STEP_PX, (y_end - y_start) // NODE_STEP_PX
     x, y = x_start + x_step // 2, y_start + y_step // 2
-    right, bottom = (sheet.shape[1] - 1) << _PLACE_BITS, (sheet.shape[0] - 1) << _PLACE_BITS
-    for column in range(start, start + NODE_STEP_PX):
-        on_sheet = -_HAIR <= x <= right + _HAIR and -_HAIR <= y <= bottom + _HAIR
-        if 0 <= column < len(line) and on_sheet:
-            x_seen, y_seen = min(max(x, 0), right), min(max(y, 0), bottom)
-            left, top = min(x_seen >> _PLACE_BITS, sheet.shape[1] - 2), min(y_seen >> _PLACE_BITS, sheet.shape[0] - 2)
-            across, down = (x_seen - (left << _PLACE_BITS)) >> 8, (y_seen - (top << _PLACE_BITS)) >> 8
-            upper, lower = sheet[top], sheet[top + 1]
+    for column in range(max(start, 0), min(start + NODE_STEP_PX, len(line))):
+        x_seen, y_seen = x + (column - start) * x_step, y + (column - start) * y_step
+        left, top = x_seen >> _PLACE_BITS, y_seen >> _PLACE_BITS
+        across, down = (x_seen >> 8) & 0xFF, (y_seen >> 8) & 0xFF
+        # Neighbours beside the sheet are what is there already, so its outline is as smooth as all else.
+        if -1 <= left < sheet.shape[1] and -1 <= top < sheet.shape[0]:
             for channel in range(3):
-                one = (256 - down) * upper[left, channel] + down * lower[left, channel] + 128 >> 8
-                other = (256 - down) * upper[left + 1, channel] + down * lower[left + 1, channel] + 128 >> 8
+                there = line[column, channel]
+                one = _one_above_the_other(sheet, left, top, channel, down, there)
+                other = _one_above_the_other(sheet, left + 1, top, channel, down, there)
                 line[column, channel] = np.uint8((256 - across) * one + across * other + 128 >> 8)
-        x += x_step
-        y += y_step
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _one_above_the_other(sheet: Image, left: int, top: int, channel: int, down: int, there: int) -> np.int64:
+    """Mix two pixels of a column of the sheet, `there` in place of one that it does not have."""
+    upper, lower = np.int64(there), np.int64(there)
+    if 0 <= left < sheet.shape[1]:
+        upper = np.int64(sheet[top, left, channel]) if top >= 0 else upper
+        lower = np.int64(sheet[top + 1, left, channel]) if top + 1 < sheet.shape[0] else lower
+    return (256 - down) * upper + down * lower + 128 >> 8
