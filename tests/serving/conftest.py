@@ -168,7 +168,8 @@ def make() -> SimpleNamespace:
 @contextmanager
 def running(app: ASGIApp) -> Iterator[str]:
     """A real uvicorn on loopback, in a thread."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")
+    # A request that its caller has left half sent keeps a server that waits for ever from ending.
+    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -180,7 +181,7 @@ def running(app: ASGIApp) -> Iterator[str]:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(timeout=10)
+            thread.join(timeout=60)
             assert not thread.is_alive()
 
 
