@@ -1,5 +1,6 @@
 """Start the service on a port and end it cleanly."""
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from vizecg.registry import fail_quickly
 # Longer than callers keep a connection that has nothing to do (httpx 5 s, nginx 60 s): if we closed it first, we would
 # now and then close it on a request that is on its way. uvicorn's own are 5 s.
 _KEEP_ALIVE_S: Final = 65
+_LATE_S: Final = 0.1
 _MOST_HEAD_BYTES: Final = 65_536
 """Of a request line and its headers."""
 
@@ -83,7 +85,7 @@ def configuration(app: ASGIApp, settings: ServingSettings) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Tells when it has begun."""
+    """Tells when it has begun, and ends as soon as everything accepted is answered."""
 
     def __init__(self, config: uvicorn.Config, *, begun: Callable[[], None]) -> None:
         super().__init__(config)
@@ -92,6 +94,24 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._begun()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        telling = asyncio.create_task(self._tell_who_comes_late())
+        try:
+            await super().shutdown(sockets=sockets)
+        finally:
+            telling.cancel()
+
+    async def _tell_who_comes_late(self) -> None:
+        """Close connections after their answer, again and again while the service drains.
+
+        uvicorn tells those that it knows when it stops listening. One that was being accepted in that moment would go
+        on asking, be answered for as long as the drain may take, and then be cut off.
+        """
+        while True:
+            await asyncio.sleep(_LATE_S)
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
 
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signature of a signal handler)

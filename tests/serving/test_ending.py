@@ -16,6 +16,9 @@ from contextlib import ExitStack, suppress
 import httpx
 import pytest
 
+from serving.server import _Server, configuration
+from serving.settings import ServingSettings
+
 pytestmark = pytest.mark.servers
 
 CALLERS = 6
@@ -132,3 +135,41 @@ def test_a_picture_whose_decoder_would_go_on_after_the_drain_is_told_so_and_keep
     said = [json.loads(line) for line in service.said().splitlines()]
     assert [line["status"] for line in said if line.get("route") == "/v1/predict"] == [200, 503, 503, 503]
     assert not any("exceptions" in line or line["logger"] == "asyncio" for line in said), service.said()
+
+
+class NotKnownAtFirst(set):
+    """Connections of a server, of which the first who looks sees none: all are still being accepted."""
+
+    looked = False
+
+    def __iter__(self):
+        seen = super().__iter__() if self.looked else iter(())
+        self.looked = True
+        return seen
+
+
+def test_who_is_being_accepted_when_the_end_comes_does_not_go_on_asking_until_it_is_cut_off():
+    async def app(scope, _, send):
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    config = configuration(app, ServingSettings(drain_s=60))
+    config.lifespan = "off"
+    server = _Server(config, begun=lambda: None)
+    server.server_state.connections = NotKnownAtFirst()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        with httpx.Client(base_url=url, trust_env=False) as caller:
+            statuses = [caller.get("/").status_code]
+            server.should_exit = True
+            until = time.monotonic() + 30
+            with suppress(httpx.TransportError):
+                while time.monotonic() < until:
+                    statuses.append(caller.get("/").status_code)
+        thread.join(timeout=30)
+    assert time.monotonic() < until
+    assert not thread.is_alive()
+    assert set(statuses) == {200}
