@@ -24,7 +24,7 @@ _TOLD = (
         "≥ {wanted_of_capacity:.0%}, {wanted_refused_within_ms:g} ms",
     ),
     Told("likeness to pycairo", "PSNR {PSNR_dB_least:g} dB", "≥ {wanted_dB:g} dB"),
-    Told("pages read and jittered", "{share:.1%}", "< {wanted_below:.0%}"),
+    Told("pages read and jittered", "{share:.2%}", "< {wanted_below:.0%}"),
     Told("one ", _ALONE, "≤ {wanted_times:g} times, {wanted_http_ms:g} ms"),
     Told("from start to ready", "{seconds:g} s, the slowest {slowest_s:g} s", "< {wanted_below_s:g} s"),
     Told("21799 records", _WITHIN, "< {wanted_below_s:g} s"),
