@@ -88,6 +88,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(line_of(entry))
     for name, reason in BOOK.skipped.items():
         terminalreporter.write_line(f"skipped {name}: {reason}")
-    if not terminalreporter.stats.get("failed") and os.environ.get("VIZECG_BENCH_KEEP"):
+    if terminalreporter.stats.get("failed") or not os.environ.get("VIZECG_BENCH_KEEP"):
+        return
+    if terminalreporter.stats.get("deselected"):
+        terminalreporter.write_line(f"{RESULTS.name} is left as it is: it holds one run of all benchmarks, not a part")
+    else:
         RESULTS.write_text(json.dumps(results(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         terminalreporter.write_line(f"written: {RESULTS.name}")

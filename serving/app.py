@@ -12,6 +12,7 @@ from serving.access import Access
 from serving.audit import AuditTrail
 from serving.decoding import Decoders
 from serving.ending import EndingMiddleware
+from serving.head import HeadMiddleware
 from serving.limits import WorkQueue
 from serving.logs import RequestLogMiddleware
 from serving.metrics import Metrics, MetricsMiddleware
@@ -105,7 +106,8 @@ def create_app(settings: ServingSettings, *, together: Together | None = None) -
     app.router.routes[:0] = routes.asked_often.routes  # not included: to look through two routers costs more
     for part in (routes, batch, explain, feedback, inference_protocol, page):
         app.include_router(part.router)
-    app.add_middleware(EndingMiddleware)  # added first, so innermost: all others see what it answers
+    app.add_middleware(HeadMiddleware)  # added first, so innermost: all others see what was asked
+    app.add_middleware(EndingMiddleware)  # and these what it answers
     app.add_middleware(UploadSpaceMiddleware, space=space)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     headers.allow_origins(app, settings.cors_origins)

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from serving import fhir
 from serving.decoding import NoDecoder, Undecodable
+from serving.head import allowed
 from serving.headers import SECURITY_HEADERS
 from serving.negotiation import preferred
 from serving.request_id import HEADER, request_id_of
@@ -73,11 +74,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused_by_framework(request: Request, error: HTTPException) -> Response:
-        status = HTTPStatus(error.status_code)
+        status, sent = HTTPStatus(error.status_code), dict(error.headers or {})
         problem = ProblemError(status, f"{request.method} {request.url.path}: {status.phrase.lower()}; see /docs")
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            problem.got, problem.allowed = request.method, (error.headers or {}).get("Allow")
-        return respond(request, problem, headers=dict(error.headers or {}))
+            sent["Allow"] = allowed(sent["Allow"])
+            problem.got, problem.allowed = request.method, sent["Allow"]
+        return respond(request, problem, headers=sent)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -22,6 +22,7 @@ from vizecg.registry import fail_quickly
 # now and then close it on a request that is on its way. uvicorn's own are 5 s.
 _KEEP_ALIVE_S: Final = 65
 _LATE_S: Final = 0.1
+_TICKS_TO_A_BEAT: Final = 10  # of a tenth of a second
 _MOST_HEAD_BYTES: Final = 65_536
 """Of a request line and its headers."""
 
@@ -43,6 +44,7 @@ def answer(
     listening: socket.socket,
     *,
     begun: Callable[[], None],
+    alive: Callable[[], None] | None = None,
     together: Together | None = None,
 ) -> None:
     """Answer what comes over a socket until SIGTERM or Ctrl-C; accepted requests are answered first.
@@ -51,6 +53,7 @@ def answer(
         settings: of the service.
         listening: closed at the end.
         begun: called once, when it answers.
+        alive: called about once a second from then on, by the event loop itself: who hears nothing knows that it hangs.
         together: with whom it answers; None: alone.
 
     Raises:
@@ -63,7 +66,7 @@ def answer(
         signal.signal(received, _end)
     with listening:
         app = create_app(settings, together=together)
-        _Server(configuration(app, settings), begun=begun).run(sockets=[listening])
+        _Server(configuration(app, settings), begun=begun, alive=alive).run(sockets=[listening])
 
 
 def configuration(app: ASGIApp, settings: ServingSettings) -> uvicorn.Config:
@@ -85,15 +88,23 @@ def configuration(app: ASGIApp, settings: ServingSettings) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Tells when it has begun, and ends as soon as everything accepted is answered."""
+    """Tells when it has begun and that it lives, and ends as soon as everything accepted is answered."""
 
-    def __init__(self, config: uvicorn.Config, *, begun: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, begun: Callable[[], None], alive: Callable[[], None] | None = None
+    ) -> None:
         super().__init__(config)
         self._begun = begun
+        self._alive = alive or (lambda: None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._begun()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_TO_A_BEAT == 0:
+            self._alive()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         telling = asyncio.create_task(self._tell_who_comes_late())
@@ -110,6 +121,7 @@ class _Server(uvicorn.Server):
         """
         while True:
             await asyncio.sleep(_LATE_S)
+            self._alive()
             for connection in list(self.server_state.connections):
                 connection.shutdown()
 

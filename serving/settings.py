@@ -58,6 +58,9 @@ class ServingSettings(Settings):
     )
     log: Literal["json", "text"] = Field(default="json", description="form of the log on standard error")
     drain_s: int = Field(default=10, ge=0, description="how long accepted requests may take after SIGTERM")
+    worker_silent_s: float = Field(
+        default=30.0, ge=1, description="of several workers: how long one may do nothing at all before it is replaced"
+    )
     feedback_dir: Path | None = Field(
         default=None, description="where confirmed diagnoses go; none: in the state folder"
     )

@@ -15,6 +15,8 @@ from vizecg.publish import locked
 
 BEGUN: Final = b"+"
 """What a worker tells its supervisor once it answers; anything else is why it cannot."""
+ALIVE: Final = b"."
+"""What it tells from then on, for as long as its event loop turns."""
 _MOST_SERVICES: Final = 100
 
 

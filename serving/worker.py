@@ -12,7 +12,7 @@ from typing import Final
 
 from serving.server import answer
 from serving.settings import ServingSettings
-from serving.together import BEGUN, Together
+from serving.together import ALIVE, BEGUN, Together
 from vizecg.errors import VizecgError
 
 _STDIN: Final = 0
@@ -21,6 +21,7 @@ _STDIN: Final = 0
 def main() -> None:
     """Answer until the supervisor says that it is enough, or is gone."""
     listening, telling = map(int, sys.argv[1:3])
+    os.set_blocking(telling, False)
     with open(_STDIN, "rb", buffering=0, closefd=False) as told:
         asked = json.loads(told.readline())
     threading.Thread(target=_end_with_supervisor, name="vizecg-supervised", daemon=True).start()
@@ -31,6 +32,7 @@ def main() -> None:
             ServingSettings.model_validate(asked["settings"]),
             socket.socket(fileno=listening),
             begun=lambda: _tell(telling, BEGUN),
+            alive=lambda: _tell(telling, ALIVE),
             together=together,
         )
     except VizecgError as error:
@@ -46,7 +48,8 @@ def _end_with_supervisor() -> None:
 
 
 def _tell(descriptor: int, message: bytes) -> None:
-    with suppress(BrokenPipeError):  # the supervisor is gone, and we end, too
+    # The supervisor is gone, and we end, too; or it listens no more, for which no request shall wait.
+    with suppress(BrokenPipeError, BlockingIOError):
         os.write(descriptor, message)
 
 

@@ -28,6 +28,7 @@ from vizecg.errors import InputError
 
 log = logging.getLogger("vizecg.serving")
 
+# Silence is counted in looks and not by the clock: when all of us were paused, nobody has been silent.
 _LOOK_S: Final = 0.1
 # Beyond VIZECG_DRAIN_S, for what a worker does when the last request is answered: its threads may be downloading.
 _MORE_THAN_DRAIN_S: Final = 4.0
@@ -57,7 +58,8 @@ class _Worker:
         told: what it has to say: that it has begun, or why it cannot.
         since_s: when it was started.
         begun: whether it answers.
-        said: all that it has told.
+        said: all that it has told until it had begun.
+        silent_looks: how often we have looked since it was heard.
     """
 
     process: subprocess.Popen[bytes]
@@ -65,11 +67,15 @@ class _Worker:
     since_s: float
     begun: bool = False
     said: bytes = b""
+    silent_looks: int = 0
 
     def look(self) -> None:
         """Take in what it has told since."""
-        self.said += self.told.read() or b""
-        self.begun = self.begun or self.said.startswith(BEGUN)
+        heard = self.told.read() or b""
+        self.silent_looks = 0 if heard else self.silent_looks + 1
+        if not self.begun:
+            self.said += heard
+            self.begun = self.said.startswith(BEGUN)
 
     def why(self) -> str:
         """Why it has ended; it has."""
@@ -142,6 +148,10 @@ class _Workers:
         place.worker.look()
         if place.worker.process.poll() is not None:
             self._has_ended(place, place.worker)
+        elif place.worker.begun and place.worker.silent_looks * _LOOK_S > self._settings.worker_silent_s:
+            log.error("worker %d was not heard for %g s and is killed", place.number, self._settings.worker_silent_s)
+            place.worker.process.kill()
+            place.worker.silent_looks = 0
 
     def _has_ended(self, place: _Place, worker: _Worker) -> None:
         why = worker.why()

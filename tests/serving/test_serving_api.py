@@ -183,6 +183,19 @@ def test_unknown_addresses_and_methods_are_problems_too(api):
     assert response.json()["allowed"] == "POST"
 
 
+@pytest.mark.parametrize(
+    "path", ["/health", "/ready", "/v1/model", "/", "/v2/health/live", "/v3/nothing", "/v1/predict"]
+)
+def test_head_is_get_without_its_body(api, path):
+    got, head = api.get(path), api.head(path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    of_one_reply = {"date", "x-request-id", "content-length"}
+    assert {name: value for name, value in head.headers.items() if name not in of_one_reply} == {
+        name: value for name, value in got.headers.items() if name not in of_one_reply
+    }
+    assert api.put("/health").headers["allow"] == "GET, HEAD"
+
+
 def test_health_readiness_and_model(api, bundle):
     assert api.get("/health").json() == {"status": "ok"}
     ready = api.get("/ready").json()

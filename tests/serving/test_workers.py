@@ -171,6 +171,31 @@ def test_a_killed_worker_comes_back_and_nothing_it_had_counted_is_lost(two, page
     assert "is started again after 0 s: a worker ended by signal 9" in two.said()
 
 
+def test_a_worker_that_hangs_is_replaced_and_one_with_nothing_to_do_is_not(start_two, bundle):
+    two = start_two(bundle=bundle, worker_silent_s=2)
+    before = workers_of(two)
+    time.sleep(4)
+    assert workers_of(two) == before
+    hanging = min(before)
+    os.kill(hanging, signal.SIGSTOP)
+    until(lambda: metrics_of(two).get("vizecg_worker_restarts_total") == 1)
+    assert workers_of(two) > before - {hanging}
+    assert "was not heard for 2 s and is killed" in two.said()
+
+
+def test_after_a_pause_of_all_nobody_is_taken_for_hanging(start_two, bundle):
+    two = start_two(bundle=bundle, worker_silent_s=2)
+    all_of_it = [two.pid, *workers_of(two)]
+    for process in all_of_it:
+        os.kill(process, signal.SIGSTOP)
+    time.sleep(3)
+    for process in all_of_it:  # the supervisor first: it looks before anybody can have been heard
+        os.kill(process, signal.SIGCONT)
+        time.sleep(0.3)
+    time.sleep(1.5)
+    assert [two.pid, *workers_of(two)] == all_of_it
+
+
 def test_on_sigterm_under_load_everything_accepted_is_answered_and_all_end_with_0(two, page_png, processes):
     statuses: dict[str, int] = {}
 
