@@ -39,6 +39,8 @@ class Seen:
     true_mm_per_mv: float
     mm_per_s: float | None
     true_mm_per_s: float
+    named: set[str]
+    """Codes of what was found."""
 
 
 def chart_middle_px(style, px_per_mm):
@@ -84,6 +86,7 @@ def look_at(number, signal_mv):
         true_mm_per_mv=style.mm_per_mv,
         mm_per_s=taken.mm_per_s,
         true_mm_per_s=style.mm_per_s,
+        named={finding.code for finding in taken.findings},
     )
 
 
@@ -97,6 +100,8 @@ def check(seen):
         "mm/mV right where read": (0.97, [one.mm_per_mv in (None, one.true_mm_per_mv) for one in seen]),
         "mm/s right where read": (0.97, [one.mm_per_s in (None, one.true_mm_per_s) for one in seen]),
         "pulses read": (0.85, [one.mm_per_mv is not None for one in seen]),
+        # The preset has no lamp that is reflected.
+        "no reflection named": (0.98, ["glare" not in one.named for one in seen]),
     }
     print()
     for what, (_, held) in shares.items():

@@ -9,7 +9,7 @@ from vizecg.intake.traces import TraceReading
 
 MIN_PX_PER_MM: Final = 1.0
 _BLURRED_MM, _UNREADABLE_MM = 1.0, 1.9
-_GLARE, _BLINDING = 0.02, 0.25
+_GLARE, _BLINDING = 0.01, 0.25
 
 Code = Literal["not_an_ecg", "too_small", "blurred", "cropped", "glare", "no_grid", "several_pages"]
 
@@ -40,13 +40,14 @@ def several_pages(number: int) -> Finding:
 
 
 def findings_of(
-    ink: Ink, traces: TraceReading, *, px_per_mm: float, scale_from: str, cut_off: bool
+    ink: Ink, traces: TraceReading, *, glare: float, px_per_mm: float, scale_from: str, cut_off: bool
 ) -> Iterator[Finding]:
     """Name all that stands in the way of a good reading.
 
     Args:
         ink: light and sharpness.
         traces: whether there are any.
+        glare: share of the chart that a reflection has burnt out.
         px_per_mm: scale of the picture as uploaded.
         scale_from: `grid`, or what else the scale was taken from.
         cut_off: traces run out of the picture.
@@ -68,9 +69,9 @@ def findings_of(
         unreadable = ink.edge_mm > _UNREADABLE_MM
         message = f"lines are smeared over {ink.edge_mm:.1f} mm of paper: hold the camera still and let it focus"
         yield Finding(code="blurred", severity="reject" if unreadable else "warning", message=message)
-    if ink.glare_share > _GLARE:
-        message = f"a reflection covers {ink.glare_share:.0%} of the page: turn the paper away from the lamp"
-        yield Finding(code="glare", severity="reject" if ink.glare_share > _BLINDING else "warning", message=message)
+    if glare > _GLARE:
+        message = f"a reflection hides {glare:.0%} of the chart: turn the paper away from the lamp"
+        yield Finding(code="glare", severity="reject" if glare > _BLINDING else "warning", message=message)
     if cut_off and traces.objection is None:
         message = "traces run out of the picture: a part of the page is missing"
         yield Finding(code="cropped", severity="warning", message=message)

@@ -18,8 +18,6 @@ _NEAR_INK_MM: Final = 1.2
 _EDGE_PERCENTILE: Final = 99.7
 _SPLIT_ROWS: Final = 48
 _COUNTED_WHOLE: Final = 200_000
-# Glare: as light as can be, over a wide place, on a picture whose paper is not.
-_BURNT_OUT, _WELL_LIT, _GLARE_MM = 253, 246, 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,9 +53,6 @@ class Ink:
 
     edge_mm: float
     """How far it is from paper to ink at a sharp edge."""
-
-    glare_share: float
-    """Of the page, lost to a reflection."""
 
 
 def split(image: Pixels) -> Channels:
@@ -106,7 +101,6 @@ def read_ink(page: NDArray[np.uint8], *, px_per_mm: float) -> Ink:
         light=middle / 255,
         evenness=low / max(high, 1),
         edge_mm=_edge_mm(darkness, contrast=contrast, px_per_mm=px_per_mm),
-        glare_share=_glare_share(cells, paper=middle),
     )
 
 
@@ -121,14 +115,6 @@ def _edge_mm(darkness: NDArray[np.uint8], *, contrast: int, px_per_mm: float) ->
     """Contrast over the steepest common slope. The slope is taken down the page: traces are flatter than upright."""
     step = np.asarray(cv2.absdiff(darkness[1:], darkness[:-1]), dtype=np.uint8)
     return contrast / max(percentile(step, _EDGE_PERCENTILE), 1) / px_per_mm
-
-
-def _glare_share(cells: NDArray[np.uint8], *, paper: int) -> float:
-    if paper > _WELL_LIT:
-        return 0.0
-    burnt = np.asarray(cells >= _BURNT_OUT, dtype=np.uint8)
-    spot = cv2.morphologyEx(burnt, cv2.MORPH_OPEN, np.ones((_GLARE_MM, _GLARE_MM), np.uint8))
-    return float(np.asarray(spot).mean())
 
 
 def percentile(values: NDArray[np.uint8], percent: float, *, where: NDArray[np.uint8] | None = None) -> int:

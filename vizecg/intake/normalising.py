@@ -28,6 +28,7 @@ from vizecg.intake.geometry import (
     shifting,
     warped,
 )
+from vizecg.intake.glare import glare_share
 from vizecg.intake.grid import A4_MM, GridReading, extent_px_per_mm, read_grid
 from vizecg.intake.ink import Ink, percentile, read_ink, split
 from vizecg.intake.paper import Paper, find_paper
@@ -213,7 +214,8 @@ def normalise(image: Pixels | Picture, *, spec: CanonicalSpec) -> Intake:
     px_per_mm = spec.px_per_mm * local_scale(to_upload, middle)
     shown = drawn if spec.grid == "removed" else np.ascontiguousarray(np.rot90(_with_grid(ink), turns))
     cut_off = traces.cut_off or (flat.paper is not None and flat.paper.cut_off)
-    found = findings_of(ink, traces, px_per_mm=px_per_mm, scale_from=scale_from, cut_off=cut_off)
+    glare = glare_share(flat.darkest, px_per_mm=math.sqrt(math.prod(page.grid.px_per_mm)))
+    found = findings_of(ink, traces, glare=glare, px_per_mm=px_per_mm, scale_from=scale_from, cut_off=cut_off)
     return Intake(
         canonical=_canonical(shown, field=field, spec=spec),
         findings=(*found, *_about_pages(picture.pages)),
