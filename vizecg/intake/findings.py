@@ -71,7 +71,9 @@ def findings_of(
         yield Finding(code="blurred", severity="reject" if unreadable else "warning", message=message)
     if glare > _GLARE:
         message = f"a reflection hides {glare:.0%} of the chart: turn the paper away from the lamp"
-        yield Finding(code="glare", severity="reject" if glare > _BLINDING else "warning", message=message)
+        # Without a measured grid, what is taken for the print may be a sensor's noise.
+        blinding = glare > _BLINDING and scale_from == "grid"
+        yield Finding(code="glare", severity="reject" if blinding else "warning", message=message)
     if cut_off and traces.objection is None:
         message = "traces run out of the picture: a part of the page is missing"
         yield Finding(code="cropped", severity="warning", message=message)
