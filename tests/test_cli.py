@@ -1,16 +1,19 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from vizecg import steps
-from vizecg.cli import STEP_HELP, cli, main
+from vizecg.cli import STEP_HELP, cli, evaluate_images, main
 
 ROOT = Path(__file__).parent.parent
+ROOMS = sorted(path.stem for path in (ROOT / "vizecg" / "cli").glob("[!_]*.py"))
 
 
 def vizecg(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -27,6 +30,16 @@ def test_help_names_every_command():
 
 def test_every_step_has_a_sentence_of_help():
     assert tuple(STEP_HELP) == steps.NAMES
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_command_that_a_room_makes_can_be_called(room):
+    module = import_module(f"vizecg.cli.{room}")
+    groups = [command for command in cli.commands.values() if isinstance(command, click.Group)]
+    below = [command for group in groups for command in group.commands.values()]
+    called = [*cli.commands.values(), *below, evaluate_images]
+    forgotten = [name for name, made in vars(module).items() if isinstance(made, click.Command) and made not in called]
+    assert forgotten == []
 
 
 def test_help_loads_nothing_heavy():
