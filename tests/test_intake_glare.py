@@ -1,5 +1,6 @@
 """A lamp's reflection hides a part of the chart: it is named, with how much it hides; white paper is no reflection."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -74,6 +75,17 @@ def test_white_paper_is_no_reflection(style, signal_mv):
     for preset in ("scan", "fax"):
         shot = camera.shoot(page.rgb, preset=preset, rng=np.random.default_rng([8, len(style)]), px_per_mm=PX_PER_MM)
         assert glare_of(intake.open_upload(camera.encode(shot))) is None, preset
+
+
+@pytest.mark.parametrize("turned_deg", [-3.0, 0.0, 2.0])
+def test_a_white_margin_on_a_dark_table_is_no_reflection(turned_deg, signal_mv):
+    """Folded, with one half in shade: between the other half's grid and the sheet's edge lies the whitest paper."""
+    rgb = page_of(STYLES["standard"], signal_mv).rgb.copy()
+    height, width = rgb.shape[:2]
+    rgb[:, : round(0.6 * width)] = np.rint(rgb[:, : round(0.6 * width)] * 0.85).astype(np.uint8)
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), turned_deg, 0.85)
+    table = (60, 45, 40)
+    assert glare_of(cv2.warpAffine(rgb, turn, (width, height), flags=cv2.INTER_AREA, borderValue=table)) is None
 
 
 def test_one_lamp_to_the_side_is_no_reflection(signal_mv):
